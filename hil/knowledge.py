@@ -1,0 +1,112 @@
+"""What is known and what is decided: the values that estimators hand to designers and designers to the loop.
+
+A designer sees a problem and a `Knowledge`, nothing else. Truth has no place here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.clock import Instant
+from hil.device import Loss
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """A value, how sure we are, and what that rests on.
+
+    value: any shape; covariance: of the flattened real parameters (or as the estimator documents). `bound` has the shape of the
+    covariance: the Cramer-Rao bound of the fitted model at the estimate. `epoch` is where the value holds (None: does not age). Below
+    threshold a value is kept for the record, never used in a set.
+    """
+
+    what: str
+    of: str
+    value: NDArray[Any]
+    covariance: NDArray[Any]
+    unit: str
+    bound: NDArray[Any] | None = None
+    epoch: Instant | None = None
+    above_threshold: bool = True
+    loss: Loss = Loss.UNKNOWN
+    assumptions: tuple[str, ...] = ()
+    residual_test: float | None = None  # residual energy over its degrees of freedom; 1 when the model holds
+    sources: tuple[str, ...] = ()  # capture names
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviations: square roots of the covariance's diagonal (last two axes)."""
+        return np.sqrt(np.real(np.diagonal(np.atleast_2d(self.covariance), axis1=-2, axis2=-1)))
+
+    @property
+    def bound_std(self) -> NDArray[np.float64] | None:
+        if self.bound is None:
+            return None
+        return np.sqrt(np.real(np.diagonal(np.atleast_2d(self.bound), axis1=-2, axis2=-1)))
+
+
+class FieldResponse(Protocol):
+    """Paths between one array and one far antenna, from captures at several positions: the channel where no antenna has been.
+
+    Each path is a point source seen from the array: h(p, f) = sum_l g_l exp(-j k (r_l(p) - R_l)) exp(-j 2 pi f tau_l), with
+    r_l(p) = sqrt(R_l^2 - 2 R_l p c_l + p^2), p metres along the array's local x from its origin, f baseband hertz, k = 2 pi/wavelength.
+    """
+
+    gains: NDArray[np.complex128]  # (path,)
+    cosines: NDArray[np.float64]  # (path,) cosine between local x and the direction towards the source
+    curvatures: NDArray[np.float64]  # (path,) 1/R_l in 1/m; 0 is a plane wave
+    delays: NDArray[np.float64]  # (path,) seconds, relative
+    above_threshold: bool
+
+    def predict(self, positions: Any, frequencies_hz: Any) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+        """Channel (position, frequency) and its error variance (position, frequency), E|h_hat - h|^2."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """All a designer may know. Axes: (transmitter, user, ...), antennas in order along the rail.
+
+    positions: (transmitter, antenna) metres of local x where `channel` was measured. channel.value: (transmitter, user, tone, 1,
+    antenna), delays referred so that a block's mean is coherent; channel.covariance: (transmitter, user, block, antenna, antenna) of
+    the error common to a block. radius: (transmitter, user, block) of the ball around it, all of them jointly at `confidence`.
+    `channel` is None before the present positions were sounded; `paths[(transmitter, user)]` then predicts it.
+    """
+
+    version: int
+    confidence: float
+    noise: Estimate  # value (user,) watts per tone
+    positions: NDArray[np.float64]
+    channel: Estimate | None = None
+    radius: NDArray[np.float64] | None = None
+    paths: Mapping[tuple[int, int], FieldResponse] = field(default_factory=dict)
+    target: Estimate | None = None  # value (3,) metres in the world frame; the scenario's prior before the first echo
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Design:
+    """What a designer decided. Objectives are in `unit`; for SINR problems decibels of the worst user and block.
+
+    precoders: (transmitter, block, antenna, stream) square-root watts per tone; positions: (transmitter, antenna) metres of local x.
+    promised: worst case over the sets; predicted: at the estimate; bound: no design at these positions passes it; `bound_anywhere`:
+    loose, at any positions.
+    """
+
+    precoders: NDArray[np.complex128]
+    positions: NDArray[np.float64]
+    promised: float | None = None
+    predicted: float | None = None
+    bound: float | None = None
+    bound_anywhere: float | None = None
+    promised_each: NDArray[np.float64] | None = None  # (user, block)
+    predicted_each: NDArray[np.float64] | None = None  # (user, block)
+    unit: str = "dB"
+    designer: str = ""
+    steps: int = 0
+    stopped: str = ""
+    knowledge: int = -1  # version of the knowledge it was made from
