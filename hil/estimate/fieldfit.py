@@ -1,0 +1,258 @@
+"""The engine of the path fit: parameters, residuals, Levenberg-Marquardt, search for the next path, and the unresolved field.
+
+All data are whitened to unit variance per complex entry and lie in a delay basis, shape (position row, dimension), a row being one
+element of one visit. Real parameters, in this order: per path (cosine, curvature, delay, Re g, Im g); phase and delay of every visit but
+the first; one displacement of the anchor and one of every other row; Re and Im of the plane waves that stand for unresolved energy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from hil.estimate.sources import DelayBasis, Sources, excess, respond
+
+CURVATURE_STD = 0.3  # 1/m, prior: nothing stands nearer than about a metre and a half
+PER_PATH = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observations:
+    """What was measured, aligned and projected."""
+
+    values: NDArray[np.complex128]  # (row, dimension)
+    variance: NDArray[np.float64]  # (row,) of each entry
+    positions: NDArray[np.float64]  # (row,) metres as read back
+    visit: NDArray[np.intp]  # (row,)
+    displacement: NDArray[np.intp]  # (row,) which displacement parameter; the anchor's rows share number 0
+    basis: DelayBasis
+    wavelength: float
+    position_std: float
+
+    @property
+    def visits(self) -> int:
+        return int(self.visit.max()) + 1
+
+    @property
+    def displacements(self) -> int:
+        return int(self.displacement.max()) + 1 if self.position_std > 0.0 else 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """A point in parameter space."""
+
+    sources: Sources
+    phases: NDArray[np.float64]  # (visit,), the first 0
+    delays: NDArray[np.float64]  # (visit,) seconds, the first 0
+    moved: NDArray[np.float64]  # (displacement,) metres
+    waves: Sources = field(default_factory=Sources.none)  # unresolved field
+    wave_variance: float = 0.0  # prior E|g|^2 of each of its plane waves
+
+    @classmethod
+    def empty(cls, seen: Observations) -> State:
+        return cls(Sources.none(), np.zeros(seen.visits), np.zeros(seen.visits), np.zeros(seen.displacements))
+
+
+def scales(state: State, seen: Observations) -> NDArray[np.float64]:
+    """Natural size of each parameter, so that the normal matrix is well conditioned."""
+    span = max(float(np.ptp(seen.positions)), seen.wavelength)
+    width = max(float(np.ptp(seen.basis.frequencies)), 1.0)
+    level = float(np.sqrt(np.mean(np.abs(seen.values) ** 2) / max(_atom_power(seen), 1e-300))) or 1.0
+    path = [seen.wavelength / span, 8.0 * seen.wavelength / span**2, 1.0 / width, level, level]
+    others = seen.visits - 1
+    return np.concatenate(
+        [np.tile(path, state.sources.count), np.ones(others), np.full(others, 1.0 / width),
+         np.full(state.moved.size, max(seen.position_std, 1e-12)), np.full(2 * state.waves.count, level)]
+    )  # fmt: skip
+
+
+def _atom_power(seen: Observations) -> float:
+    """Mean power of a unit path per entry of the basis."""
+    return seen.basis.frequencies.size / seen.basis.dimension
+
+
+def level_of(seen: Observations) -> float:
+    """Mean channel power per tone, noise taken off."""
+    power = np.mean(np.abs(seen.values) ** 2) - np.mean(seen.variance)
+    return float(max(power, 0.01 * np.mean(np.abs(seen.values) ** 2)) / _atom_power(seen))
+
+
+def _at(state: State, seen: Observations) -> NDArray[np.float64]:
+    return seen.positions + state.moved[seen.displacement] if state.moved.size else seen.positions
+
+
+def model(state: State, seen: Observations) -> NDArray[np.complex128]:
+    """(row, dimension) as the state predicts it."""
+    sources = state.sources.joined(state.waves)
+    answer = respond(sources, _at(state, seen), state.delays[seen.visit], seen.basis, seen.wavelength)
+    return np.exp(1j * state.phases[seen.visit])[:, None] * np.einsum("plr,l->pr", answer.unit, sources.gains)
+
+
+def jacobian(state: State, seen: Observations) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Model (row, dimension) and its derivatives (row, dimension, parameter)."""
+    sources = state.sources.joined(state.waves)
+    answer = respond(sources, _at(state, seen), state.delays[seen.visit], seen.basis, seen.wavelength)
+    turn = np.exp(1j * state.phases[seen.visit])[:, None]
+    gains, paths = sources.gains, state.sources.count
+    value = turn * np.einsum("plr,l->pr", answer.unit, gains)
+    rows, dimension = value.shape
+    own = np.empty((rows, dimension, paths, PER_PATH), complex)
+    for slot, part in enumerate((answer.cosine, answer.curvature, answer.late)):
+        own[..., slot] = np.swapaxes(part[:, :paths] * gains[:paths, None], 1, 2)
+    own[..., 3] = np.swapaxes(answer.unit[:, :paths], 1, 2)
+    own[..., 4] = 1j * own[..., 3]
+    late, along = (turn * np.einsum("plr,l->pr", part, gains) for part in (answer.late, answer.along))
+    others = seen.visits - 1
+    member = (seen.visit[:, None] == np.arange(1, seen.visits)[None, :]).astype(float)
+    shift = (seen.displacement[:, None] == np.arange(state.moved.size)[None, :]).astype(float)
+    unit = np.swapaxes(answer.unit[:, paths:], 1, 2)
+    parts = [
+        (turn[..., None] * own.reshape(rows, dimension, -1)), 1j * value[..., None] * member[:, None, :], late[..., None] * member[:, None, :],
+        along[..., None] * shift[:, None, :], turn[..., None] * np.concatenate([unit, 1j * unit], axis=-1),
+    ]  # fmt: skip
+    assert parts[1].shape[-1] == others
+    return value, np.concatenate(parts, axis=-1)
+
+
+def prior(state: State, seen: Observations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Precision of each parameter (0: unknown) and how far it stands from its prior mean."""
+    others, paths = seen.visits - 1, state.sources.count
+    room = 8.0 * level_of(seen)  # E|g|^2: wide, only to stop two close paths from growing against each other
+    path = np.tile([0.0, CURVATURE_STD**-2, 0.0, 2.0 / room, 2.0 / room], paths)
+    away = np.column_stack(
+        [np.zeros(paths), state.sources.curvatures, np.zeros(paths), state.sources.gains.real, state.sources.gains.imag]
+    ).ravel()
+    wave = 2.0 / state.wave_variance if state.waves.count else 0.0
+    precision = np.concatenate(
+        [path, np.zeros(2 * others), np.full(state.moved.size, seen.position_std**-2 if state.moved.size else 0.0),
+         np.full(2 * state.waves.count, wave)]
+    )  # fmt: skip
+    return precision, np.concatenate([away, np.zeros(2 * others), state.moved, state.waves.gains.real, state.waves.gains.imag])
+
+
+def stepped(state: State, step: NDArray[np.float64]) -> State:
+    """The state moved by a real parameter step."""
+    paths, visits, moved, waves = state.sources.count, state.phases.size, state.moved.size, state.waves.count
+    cuts = np.cumsum([PER_PATH * paths, visits - 1, visits - 1, moved, waves])
+    own, phases, delays, places, real, imaginary = np.split(step, cuts)
+    own = own.reshape(paths, PER_PATH)
+    s, w = state.sources, state.waves
+    sources = Sources(
+        s.gains + own[:, 3] + 1j * own[:, 4], np.clip(s.cosines + own[:, 0], -1.0, 1.0), np.clip(s.curvatures + own[:, 1], -0.5, 1.2),
+        s.delays + own[:, 2],
+    )  # fmt: skip
+    return replace(
+        state, sources=sources, phases=state.phases + np.append(0.0, phases), delays=state.delays + np.append(0.0, delays),
+        moved=state.moved + places, waves=replace(w, gains=w.gains + real + 1j * imaginary),
+    )  # fmt: skip
+
+
+def cost(state: State, seen: Observations) -> float:
+    """Minus twice the log posterior, up to a constant."""
+    precision, away = prior(state, seen)
+    misfit = np.abs(seen.values - model(state, seen)) ** 2 / seen.variance[:, None]
+    return float(2.0 * misfit.sum() + np.sum(precision * away**2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """The fit linearised at a state: real rows of unit variance, scaled parameters."""
+
+    rows: NDArray[np.float64]  # (2 row dimension, parameter)
+    residual: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    away: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @property
+    def information(self) -> NDArray[np.float64]:
+        return self.rows.T @ self.rows + np.diag(self.precision)
+
+
+def linearise(state: State, seen: Observations) -> Linear:
+    value, slopes = jacobian(state, seen)
+    weight = np.sqrt(2.0 / seen.variance)[:, None]
+    scale = scales(state, seen)
+    slopes = (slopes * weight[..., None]).reshape(-1, scale.size) * scale
+    residual = ((seen.values - value) * weight).ravel()
+    precision, away = prior(state, seen)
+    return Linear(
+        np.concatenate([slopes.real, slopes.imag]), np.concatenate([residual.real, residual.imag]), precision * scale**2, away / scale, scale
+    )
+
+
+def refine(state: State, seen: Observations, steps: int = 8, tolerance: float = 1e-3) -> tuple[State, float]:
+    """Levenberg-Marquardt on every parameter of the state; returns it with its cost."""
+    best = cost(state, seen)
+    damping = 1e-4
+    for _ in range(steps):
+        here = linearise(state, seen)
+        information = here.information
+        slope = here.rows.T @ here.residual - here.precision * here.away
+        gain = 0.0
+        for _ in range(6):
+            damped = information + np.diag(damping * (np.diag(information) + 1e-9))
+            step = linalg.solve(damped, slope, assume_a="pos", check_finite=False) * here.scale
+            trial = stepped(state, step)
+            value = cost(trial, seen)
+            if value < best:
+                gain, best, state, damping = best - value, value, trial, max(damping / 10.0, 1e-9)
+                break
+            damping *= 10.0
+        if gain < tolerance:
+            break
+    return state, best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """The grid on which the next path is looked for."""
+
+    cosines: NDArray[np.float64]
+    curvatures: NDArray[np.float64]
+    delays: NDArray[np.float64]
+    cells: float  # independent ones, for the false-alarm rate
+
+
+def strongest(state: State, seen: Observations, search: Search) -> tuple[float, tuple[complex, float, float, float]]:
+    """Peak over the grid of |s^H r|^2/||s||^2 (noise alone: unit exponential per cell), and the path there."""
+    residual = (seen.values - model(state, seen)) * np.exp(-1j * state.phases[seen.visit])[:, None]
+    weight = 1.0 / seen.variance
+    atoms = seen.basis.atoms(search.delays)[0]  # (delay, dimension)
+    spectrum = (residual * weight[:, None]) @ atoms.conj().T  # (row, delay)
+    cosine, bend = (a.ravel() for a in np.meshgrid(search.cosines, search.curvatures, indexing="ij"))
+    grid = Sources(np.ones(cosine.size, complex), cosine, bend, np.zeros(cosine.size))
+    positions = _at(state, seen)
+    steering = np.exp(-2j * np.pi / seen.wavelength * excess(positions, grid.cosines, grid.curvatures)[0])  # (row, cell)
+    match = steering.conj().T @ spectrum  # (cell, delay)
+    energy = weight.sum() * np.sum(np.abs(atoms) ** 2, axis=1)
+    peak = np.abs(match) ** 2 / energy
+    cell, late = np.unravel_index(np.argmax(peak), peak.shape)
+    return float(peak[cell, late]), (complex(match[cell, late] / energy[late]), float(cosine[cell]), float(bend[cell]), float(search.delays[late]))
+
+
+def wave_evidence(state: State, seen: Observations, waves: Sources) -> tuple[float, float]:
+    """Variance of each plane wave of the unresolved field: (posterior mean under a flat prior, most likely), and zero if none fits.
+
+    Marginal likelihood of the residual with all paths and nuisances projected out (restricted maximum likelihood).
+    """
+    here = linearise(state, seen)
+    widened = replace(state, waves=waves, wave_variance=1.0)
+    extra = linearise(widened, seen)
+    scale = extra.scale[-1] if waves.count else 1.0
+    field_rows = extra.rows[:, -2 * waves.count :] / scale  # per unit of gain
+    factor = linalg.cho_factor(here.information + 1e-9 * np.eye(here.scale.size), lower=True, check_finite=False)
+    through = linalg.cho_solve(factor, here.rows.T @ field_rows, check_finite=False)
+    inner = field_rows.T @ field_rows - (field_rows.T @ here.rows) @ through
+    values, vectors = linalg.eigh(inner, check_finite=False)
+    values = np.maximum(values, 0.0)
+    score = (vectors.T @ (field_rows.T @ here.residual - through.T @ (here.rows.T @ here.residual - here.precision * here.away))) ** 2
+    candidates = level_of(seen) / max(waves.count, 1) * np.logspace(-7.0, 0.5, 150)
+    each = candidates[:, None] / 2.0  # variance of the real and of the imaginary part
+    likelihood = 0.5 * np.sum(each * score / (1.0 + each * values) - np.log1p(each * values), axis=1)
+    posterior = np.exp(likelihood - likelihood.max()) * candidates  # flat in the variance, grid in its logarithm
+    return float(np.sum(posterior * candidates) / np.sum(posterior)), float(candidates[np.argmax(likelihood)])

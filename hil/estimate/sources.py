@@ -1,0 +1,126 @@
+"""Point sources seen from a linear array: the response of each path over positions and tones, and its derivatives.
+
+One path: h(p, f) = g exp(-j k rho(p)) exp(-j 2 pi f (tau + rho(p)/c)), rho(p) = r(p) - R = sqrt(R^2 - 2 R p c + p^2) - R, p metres along
+local x, c the cosine towards the source, R its distance (1/R the curvature, 0 a plane wave: rho = -p c). The term f rho/c is the delay
+across the aperture: -37 dB of an end-fire path at +-4 wavelengths and 11.52 MHz, not to be left out at 30 dB SNR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.units import SPEED_OF_LIGHT
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """Paths as arrays of one length: complex gain, cosine, curvature 1/R (1/m), delay (s)."""
+
+    gains: NDArray[np.complex128]
+    cosines: NDArray[np.float64]
+    curvatures: NDArray[np.float64]
+    delays: NDArray[np.float64]
+
+    @property
+    def count(self) -> int:
+        return self.gains.size
+
+    @classmethod
+    def none(cls) -> Sources:
+        return cls(np.zeros(0, complex), np.zeros(0), np.zeros(0), np.zeros(0))
+
+    def and_one(self, gain: complex, cosine: float, curvature: float, delay: float) -> Sources:
+        return Sources(
+            np.append(self.gains, gain), np.append(self.cosines, cosine), np.append(self.curvatures, curvature),
+            np.append(self.delays, delay),
+        )  # fmt: skip
+
+    def without(self, index: int) -> Sources:
+        return Sources(*(np.delete(a, index) for a in (self.gains, self.cosines, self.curvatures, self.delays)))
+
+    def joined(self, other: Sources) -> Sources:
+        return Sources(
+            np.concatenate([self.gains, other.gains]), np.concatenate([self.cosines, other.cosines]),
+            np.concatenate([self.curvatures, other.curvatures]), np.concatenate([self.delays, other.delays]),
+        )  # fmt: skip
+
+
+class DelayBasis:
+    """Tones, or an orthonormal basis of few dimensions in which every delay of a window lies: noise outside is left behind.
+
+    Rows of `matrix` (dimension, tone) are conjugated basis vectors; None keeps the tones themselves. A unitary projection leaves
+    white noise white with the same variance.
+    """
+
+    def __init__(self, frequencies_hz: Any, matrix: NDArray[np.complex128] | None = None) -> None:
+        self.frequencies = np.asarray(frequencies_hz, dtype=float)
+        self.matrix = matrix
+
+    @classmethod
+    def of_window(cls, frequencies_hz: Any, earliest: float, latest: float, floor: float = 1e-3) -> DelayBasis:
+        """Left singular vectors of exp(-j 2 pi f tau), tau over the window, while their value exceeds `floor` of the largest."""
+        frequencies = np.asarray(frequencies_hz, dtype=float)
+        step = 0.35 / max(np.ptp(frequencies), 1.0)
+        delays = np.linspace(earliest, latest, max(3, int(np.ceil((latest - earliest) / step)) + 1))
+        vectors, values, _ = np.linalg.svd(np.exp(-2j * np.pi * np.outer(frequencies, delays)), full_matrices=False)
+        return cls(frequencies, vectors[:, values > floor * values[0]].conj().T.copy())
+
+    @property
+    def dimension(self) -> int:
+        return self.frequencies.size if self.matrix is None else self.matrix.shape[0]
+
+    def project(self, tones: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """(..., tone) -> (..., dimension)."""
+        return tones if self.matrix is None else tones @ self.matrix.T
+
+    def atoms(self, delays: NDArray[np.float64], orders: int = 1) -> NDArray[np.complex128]:
+        """(order, path, dimension): exp(-j 2 pi f tau) and its derivatives with respect to tau."""
+        turn = -2j * np.pi * self.frequencies
+        wave = np.exp(np.multiply.outer(np.asarray(delays, dtype=float), turn))
+        stack = [wave]
+        for _ in range(orders - 1):
+            stack.append(stack[-1] * turn)
+        return self.project(np.stack(stack))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Response:
+    """Each path's response (position, path, dimension) and what its derivatives are made of."""
+
+    unit: NDArray[np.complex128]  # gain left out
+    late: NDArray[np.complex128]  # d unit / d delay
+    along: NDArray[np.complex128]  # d unit / d p, without gain
+    cosine: NDArray[np.complex128]
+    curvature: NDArray[np.complex128]
+
+
+def excess(positions: NDArray[np.float64], cosines: NDArray[np.float64], curvatures: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """rho (position, path) in metres and its derivatives with respect to p, cosine and curvature."""
+    p, c, bend = positions[:, None], cosines[None, :], curvatures[None, :]
+    root = np.sqrt(np.maximum(1.0 - 2.0 * bend * p * c + (bend * p) ** 2, 1e-12))  # r/R
+    top = p * (bend * p - 2.0 * c)
+    by_bend = p**2 / (1.0 + root) - top * p * (bend * p - c) / (root * (1.0 + root) ** 2)
+    return top / (1.0 + root), (bend * p - c) / root, -p / root, by_bend
+
+
+def respond(
+    sources: Sources, positions: NDArray[np.float64], shifts: NDArray[np.float64], basis: DelayBasis, wavelength: float
+) -> Response:
+    """Responses at (position,) metres, each with its extra delay `shifts` (position,) seconds (that of its visit).
+
+    Delays across the aperture and between aligned visits are nanoseconds: a third-order series in them about each path's delay is
+    exact to 1e-6 over 12 MHz.
+    """
+    rho, by_p, by_c, by_bend = excess(positions, sources.cosines, sources.curvatures)
+    wave = np.exp(-2j * np.pi / wavelength * rho)[..., None]
+    shift = (shifts[:, None] + rho / SPEED_OF_LIGHT)[..., None]
+    a = basis.atoms(sources.delays, 5)
+    unit = wave * (a[0] + shift * (a[1] + shift / 2.0 * (a[2] + shift / 3.0 * a[3])))
+    late = wave * (a[1] + shift * (a[2] + shift / 2.0 * (a[3] + shift / 3.0 * a[4])))
+    # the series is cut at third order, so its derivative in `shift` is cut at second
+    moved = -2j * np.pi / wavelength * unit + wave * (a[1] + shift * (a[2] + shift / 2.0 * a[3])) / SPEED_OF_LIGHT
+    return Response(unit, late, moved * by_p[..., None], moved * by_c[..., None], moved * by_bend[..., None])
