@@ -6,6 +6,8 @@ and `exit_code` is what the command line leaves with (2 input, 3 bench, 4 safe s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class HilError(Exception):
     """Base of every error this project raises on purpose. `str(error)` is the two-line message a user sees."""
@@ -48,6 +50,19 @@ class InputError(HilError):
         self.file, self.line, self.key = file, line, key
         place = f"{file}:{line}" if line else file
         super().__init__(id, what, where=" ".join(part for part in (place, key) if part), **facts)
+
+
+class InputErrors(InputError):
+    """Several mistakes found at once, `.errors`, in the order of their lines; its own facts are those of the first."""
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        self.errors = tuple(errors)
+        self.__dict__.update(self.errors[0].__dict__, errors=self.errors)
+        Exception.__init__(self, self.message)
+
+    @property
+    def message(self) -> str:
+        return "\n".join(error.message for error in self.errors)
 
 
 class DeviceError(HilError):

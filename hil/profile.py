@@ -1,0 +1,212 @@
+"""Profiles of radios and stages (firmware_configs/*.toml, or a bench's own profiles/): applied, read back, compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hil import quantities, strict
+from hil.device import Capability, Tolerance
+from hil.errors import InputError
+from hil.parts import capability
+from hil.strict import Source
+
+PACKAGE = "firmware_configs"
+
+Hertz = Annotated[float, Meta(gt=0, le=100e9)]
+Millimetres = Annotated[float, Meta(ge=-1e5, le=1e5)]
+Range = tuple[Hertz, Hertz]
+strict.PATTERNS[r"^(>=|<=|==)?\d+(\.\d+)*$"] = "a version, perhaps after >=, <= or =="
+
+
+class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a scenario may tune the radio."""
+
+    carrier_hz: Annotated[Range, Meta(description="least and greatest carrier")]
+    sample_rate_hz: Annotated[Range, Meta(description="least and greatest sampling rate")]
+
+
+class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Filters of the signal path."""
+
+    fir: Annotated[str, Meta(description="FIR file in the part's own format; left out: the part's default")] | None = None
+    bandwidth_hz: Annotated[float, Meta(gt=0, le=1e9, description="analogue bandwidth")]
+
+
+class Gain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Gains a radio starts with; the level step of a run sets receive gains anew."""
+
+    receive_mode: Annotated[Literal["manual"], Meta(description="automatic gain would change amplitudes between captures")]
+    receive_db: Annotated[float, Meta(ge=-20, le=100, description="receive gain, every channel")]
+    attenuation_db: Annotated[float, Meta(ge=0, le=100, description="transmit attenuation, every channel")]
+
+
+class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Corrections the part makes on its own."""
+
+    quadrature: Annotated[bool, Meta(description="image rejection")]
+    rf_dc: Annotated[bool, Meta(description="DC offset before the mixer")]
+    baseband_dc: Annotated[bool, Meta(description="DC offset after it")]
+
+
+class Deviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far a setting read back may lie from what was asked; beyond it: did not take."""
+
+    lo_hz: Annotated[float, Meta(ge=0, le=1e6, description="carrier")]
+    sample_rate_hz: Annotated[float, Meta(ge=0, le=1e6, description="sampling rate")]
+    gain_db: Annotated[float, Meta(ge=0, le=10, description="gains and attenuations")]
+
+    @property
+    def values(self) -> Tolerance:
+        return Tolerance(carrier_hz=self.lo_hz, sample_rate_hz=self.sample_rate_hz, gain_db=self.gain_db)
+
+
+class RadioProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of a radio profile."""
+
+    format: Annotated[Literal["hil.radio.v1"], Meta(description="first line of the file")]
+    part: Annotated[Literal["pluto", "fmcomms5"], Meta(description="what the radio is")]
+    firmware: Annotated[str, Meta(pattern=r"^(>=|<=|==)?\d+(\.\d+)*$", description="wanted on the device")]
+    range: Annotated[Tuning, Meta(description="the scenario picks within it")]
+    filter: Annotated[Filter, Meta(description="filters of the signal path")]
+    gain: Annotated[Gain, Meta(description="at the start")]
+    tracking: Annotated[Tracking, Meta(description="corrections of the part itself")]
+    tolerance: Annotated[Deviation, Meta(description="of what is read back")]
+    source: Source | None = None
+
+    def capability(self, serial: str) -> Capability:
+        """The part's capability, narrowed to this profile's ranges."""
+        whole = capability(self.part, serial, self.firmware.lstrip("<>="))
+        return dataclasses.replace(whole, carrier_hz=self.range.carrier_hz, sample_rate_hz=self.range.sample_rate_hz)
+
+
+class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One axis of a stage and the carriage on it."""
+
+    steps_per_mm: Annotated[float, Meta(gt=0, le=1e6, description="motor steps")]
+    travel_mm: Annotated[tuple[Millimetres, Millimetres], Meta(description="soft limits")]
+    speed_mm_s: Annotated[float, Meta(gt=0, le=1e4, description="greatest speed")]
+    acceleration_mm_s2: Annotated[float, Meta(gt=0, le=1e6, description="of every ramp")]
+    home: Annotated[Literal["-", "+"], Meta(description="end with the switch")]
+    carriage_mm: Annotated[float, Meta(ge=0, le=1e4, description="width along the axis; neighbours keep at least this")]
+
+    @property
+    def travel(self) -> tuple[float, float]:
+        """Metres."""
+        return self.travel_mm[0] * 1e-3, self.travel_mm[1] * 1e-3
+
+    @property
+    def speed(self) -> float:
+        """m/s."""
+        return self.speed_mm_s * 1e-3
+
+    @property
+    def acceleration(self) -> float:
+        """m/s^2."""
+        return self.acceleration_mm_s2 * 1e-3
+
+    @property
+    def carriage(self) -> float:
+        """Metres."""
+        return self.carriage_mm * 1e-3
+
+
+class Arrival(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a move has ended: read-back inside the tolerance, then settled."""
+
+    tolerance_mm: Annotated[float, Meta(gt=0, le=100, description="read-back from what was asked")]
+    settle_ms: Annotated[float, Meta(ge=0, le=60000, description="wait after that")]
+    approach: Annotated[Literal["+", "-"], Meta(description="side from which a position is taken, against backlash")]
+
+    @property
+    def tolerance(self) -> float:
+        """Metres."""
+        return self.tolerance_mm * 1e-3
+
+    @property
+    def settle(self) -> float:
+        """Seconds."""
+        return self.settle_ms * 1e-3
+
+
+class StageProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of a stage profile."""
+
+    format: Annotated[Literal["hil.stage.v1"], Meta(description="first line of the file")]
+    controller: Annotated[Literal["grbl-1.1", "grblhal", "zaber-ascii"], Meta(description="what is spoken on the port")]
+    axis: Annotated[Mapping[str, Axis], Meta(min_length=1, description="by its name")]
+    soft_limits: Annotated[Literal[True], Meta(description="a controller without them is refused")]
+    arrival: Annotated[Arrival, Meta(description="when a move has ended")]
+    source: Source | None = None
+
+
+def radio_profile(source: Source) -> RadioProfile:
+    """A radio profile, checked against its part."""
+    profile = strict.read(source, RadioProfile)
+    whole = capability(profile.part, "")
+    errors = []
+    for key, wanted, limits in (
+        ("carrier_hz", profile.range.carrier_hz, whole.carrier_hz),
+        ("sample_rate_hz", profile.range.sample_rate_hz, whole.sample_rate_hz),
+    ):
+        errors += ordered(source, wanted, "range", key)
+        if wanted[0] < limits[0] or wanted[1] > limits[1]:
+            errors.append(beyond_part(source, profile.part, span(wanted), span(limits), "range", key))
+    for key, value, within in (
+        ("receive_db", profile.gain.receive_db, whole.receive_gain_db),
+        ("attenuation_db", profile.gain.attenuation_db, whole.attenuation_db),
+    ):
+        if not within[0] <= value <= within[1]:
+            errors.append(beyond_part(source, profile.part, f"{value:g} dB", f"{within[0]:g} ... {within[1]:g} dB", "gain", key))
+    if profile.filter.fir is not None and not (Path(source.file).parent / profile.filter.fir).is_file():
+        errors.append(
+            source.error(
+                "no-file", "there is no such file", "filter", "fir", found=profile.filter.fir, fix="paths start at the file that holds them"
+            )
+        )
+    strict.raise_all(errors)
+    return profile
+
+
+def stage_profile(source: Source) -> StageProfile:
+    """A stage profile, its travels in order."""
+    profile = strict.read(source, StageProfile)
+    strict.raise_all([error for name, axis in profile.axis.items() for error in ordered(source, axis.travel_mm, "axis", name, "travel_mm")])
+    return profile
+
+
+def beyond_part(source: Source, part: str, found: str, limits: str, *path: str) -> InputError:
+    return source.error("beyond-part", f"part `{part}` cannot do this", *path, found=found, allowed=limits)
+
+
+def span(pair: tuple[float, float]) -> str:
+    """Two frequencies as a range."""
+    return f"{quantities.frequency(pair[0])} ... {quantities.frequency(pair[1])}"
+
+
+def ordered(source: Source, pair: tuple[float, float], *path: str | int) -> list[InputError]:
+    """An error where a range ends before it begins."""
+    if pair[0] < pair[1]:
+        return []
+    return [source.error("empty-range", "the first must be less than the second", *path, found=quantities.toml(list(pair)))]
+
+
+def find(name: str, folder: Path | None) -> Source | None:
+    """The file of a profile: the bench's own profiles/NAME.toml, else the one that came with hil; None when neither exists."""
+    if folder is not None and (own := folder / "profiles" / f"{name}.toml").is_file():
+        return strict.parse(own)
+    shipped = importlib.resources.files(PACKAGE).joinpath(f"{name}.toml")
+    return strict.parse(name, shipped.read_bytes(), f"{PACKAGE}/{name}.toml") if shipped.is_file() else None
+
+
+def names(folder: Path | None) -> list[str]:
+    """Profiles that `find` would find."""
+    shipped = [entry.name for entry in importlib.resources.files(PACKAGE).iterdir()]
+    own = [entry.name for entry in (folder / "profiles").glob("*.toml")] if folder is not None else []
+    return sorted({name.removesuffix(".toml") for name in shipped + own if name.endswith(".toml")})
