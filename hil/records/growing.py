@@ -1,0 +1,71 @@
+"""Files that grow line by line and never keep half a line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hil.errors import RecordError
+from hil.records import files
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - no file locks on this system
+    fcntl = None  # type: ignore[assignment]
+
+
+class Growing:
+    """An append-only file. Each `append` reaches the system at once; `to_disk` the disk.
+
+    alone: RecordError `run-in-use` while another process writes it.
+    """
+
+    def __init__(self, path: Path, run: str = "", alone: bool = False) -> None:
+        self._path, self._run = path, run
+        with files.writing(path, run):
+            self._file = open(path, "ab", buffering=0)
+        if alone and fcntl is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._file.close()
+                raise RecordError(
+                    "run-in-use", "another process is writing this run", where=run or str(path), fix="let it end, or stop it, first"
+                ) from None
+        self._good = os.fstat(self._file.fileno()).st_size
+        self._torn = False
+
+    def append(self, data: bytes) -> None:
+        """Whole or not at all, as far as the disk lets: what a failed write left is cut off, now or before the next one."""
+        with files.writing(self._path, self._run):
+            if self._torn:
+                self._take_back()
+            view = memoryview(data)
+            try:
+                while view:
+                    view = view[self._file.write(view) or 0 :]
+            except OSError:
+                self._torn = True
+                try:
+                    self._take_back()
+                except OSError:
+                    pass  # the next append tries again; a reader drops a torn last line
+                raise
+        self._good += len(data)
+
+    def _take_back(self) -> None:
+        self._file.truncate(self._good)
+        self._torn = False
+
+    def lines(self) -> int:
+        """Lines in the file."""
+        return self._path.read_bytes().count(b"\n")
+
+    def to_disk(self) -> None:
+        if not self._file.closed:
+            with files.writing(self._path, self._run):
+                os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closing twice is fine."""
+        self._file.close()

@@ -1,0 +1,131 @@
+"""Disks that are full and processes that die while a run is recorded."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from hil.records import read
+
+NAME = "20260314-152033-quickstart-k7qd"
+
+PRELUDE = f"""
+import os, resource, sys
+import numpy as np
+from hil.clock import Instant
+from hil.device import Capture
+from hil.errors import RecordError
+from hil.records import RunWriter
+
+def capture(samples):
+    return Capture(np.zeros((1, samples), np.complex64), 15.36e6, 3.5e9, device="u1")
+
+def at(seconds):
+    return Instant.of(seconds)
+
+writer = RunWriter.create(sys.argv[1], {NAME!r}, scenario_name="quickstart", command="hil run quickstart", seed=1, depth="process",
+                          inputs={{"scenario.toml": b"name = 'quickstart'"}}, versions={{"hil": "0.1.0"}})
+writer.event("started", t=at(0.0), seed=1)
+file, digest = writer.capture("r001-sound-u1", capture(1000), purpose="sound", round=1)
+writer.event("captured", 1, at(0.5), file=file, sha512=digest)
+writer.results([dict(round=1, designer="robust", user="u1", measured_db=17.0)])
+writer.round_ends(1, t=at(1.0))
+"""
+
+
+def run_script(folder, body, **more):
+    script = PRELUDE + textwrap.dedent(body)
+    return subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, timeout=60, **more)
+
+
+def readable(folder, rounds=1):
+    run = read(folder / NAME)
+    assert run.interrupted and run.last_whole_round == rounds and run.capture("r001-sound-u1", verify=True).samples.shape == (1, 1000)
+    assert run.table()["measured_db"].tolist() == [17.0] * rounds
+    return run
+
+
+def test_a_full_disk_during_a_capture_is_said_and_costs_that_capture_only(tmp_path):
+    done = run_script(
+        tmp_path,
+        """
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            writer.capture("r002-sound-u1", capture(100_000), purpose="sound", round=2)
+        except RecordError as error:
+            print(error)
+        writer.event("failed", 2, at(2.0), id="disk-full")
+        writer.end("fault", muted=True, at_rest=True, t=at(2.0))
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    assert "error[disk-full]" in said and "r002-sound-u1.sigmf-data" in said and f"hil run --resume {NAME}" in said and "MB free" in said
+    run = readable(tmp_path)
+    assert run.ended == "fault" and run.captures == ["r001-sound-u1"]
+    assert not [path for path in run.folder.rglob("*") if path.name.endswith(".part")]
+    assert [event["event"] for event in run.events][-2:] == ["failed", "ended"]
+
+
+def test_a_full_disk_during_an_event_leaves_no_half_line(tmp_path):
+    done = run_script(
+        tmp_path,
+        """
+        size = os.path.getsize(writer.folder / "events.jsonl") + 30
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        for _ in range(2):
+            try:
+                writer.event("warned", 2, at(2.0), id="x", message="long " * 20)
+            except RecordError as error:
+                print(error.id)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        writer.event("warned", 2, at(3.0), id="y")
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["disk-full", "disk-full"]
+    run = readable(tmp_path)
+    assert run.dropped == 0 and run.events[-1]["id"] == "y" and [event["n"] for event in run.events] == list(range(len(run.events)))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_said(tmp_path):
+    done = run_script(
+        tmp_path,
+        """
+        (writer.folder / "captures").chmod(0o500)
+        try:
+            writer.capture("r002-sound-u1", capture(10), purpose="sound", round=2)
+        except RecordError as error:
+            print(error)
+        """,
+    )
+    assert "error[cannot-write]" in done.stdout and "permissions" in done.stdout
+
+
+def test_a_folder_that_is_a_file_is_said(tmp_path):
+    (tmp_path / "runs").write_text("")
+    done = run_script(tmp_path / "runs", "")
+    assert "error[cannot-write]" in done.stderr
+
+
+def test_a_killed_writer_leaves_a_readable_run_that_resumes(tmp_path):
+    done = run_script(
+        tmp_path,
+        """
+        writer.event("state", 2, at(2.0), to="sounding")
+        writer.capture("r002-sound-u1", capture(10), purpose="sound", round=2)
+        os.kill(os.getpid(), 9)
+        """,
+    )
+    assert done.returncode == -signal.SIGKILL
+    run = readable(tmp_path)
+    assert run.ended == "interrupted" and run.events[-1]["to"] == "sounding"
+    from hil.records import RunWriter
+
+    RunWriter.resume(run.folder, command="hil run --resume last").close()
+    again = readable(tmp_path)
+    assert again.events[-1]["event"] == "recorded" and again.captures == ["r001-sound-u1"]
