@@ -1,8 +1,8 @@
 """The engine of the path fit: parameters, residuals, Levenberg-Marquardt, search for the next path, and the unresolved field.
 
 All data are whitened to unit variance per complex entry and lie in a delay basis, shape (position row, dimension), a row being one
-element of one visit. Real parameters, in this order: per path (cosine, curvature, delay, Re g, Im g); phase and delay of every visit but
-the first; one displacement of the anchor and one of every other row; Re and Im of the plane waves that stand for unresolved energy.
+element of one visit. Real parameters, in this order: per path (cosine, curvature, delay, taper, Re g, Im g); phase and delay of every
+visit but the first; one displacement of the anchor and one of every other row; Re and Im of the plane waves that stand for unresolved energy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from scipy import linalg
 from hil.estimate.sources import DelayBasis, Sources, excess, respond
 
 CURVATURE_STD = 0.3  # 1/m, prior: nothing stands nearer than about a metre and a half
-PER_PATH = 5
+TAPER_STD = 0.06  # 1/m, prior: c/R of a source at the end of the room
+PER_PATH = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +63,7 @@ def scales(state: State, seen: Observations) -> NDArray[np.float64]:
     span = max(float(np.ptp(seen.positions)), seen.wavelength)
     width = max(float(np.ptp(seen.basis.frequencies)), 1.0)
     level = float(np.sqrt(np.mean(np.abs(seen.values) ** 2) / max(_atom_power(seen), 1e-300))) or 1.0
-    path = [seen.wavelength / span, 8.0 * seen.wavelength / span**2, 1.0 / width, level, level]
+    path = [seen.wavelength / span, 8.0 * seen.wavelength / span**2, 1.0 / width, 1.0 / span, level, level]
     others = seen.visits - 1
     return np.concatenate(
         [np.tile(path, state.sources.count), np.ones(others), np.full(others, 1.0 / width),
@@ -101,30 +102,29 @@ def jacobian(state: State, seen: Observations) -> tuple[NDArray[np.complex128], 
     value = turn * np.einsum("plr,l->pr", answer.unit, gains)
     rows, dimension = value.shape
     own = np.empty((rows, dimension, paths, PER_PATH), complex)
-    for slot, part in enumerate((answer.cosine, answer.curvature, answer.late)):
+    for slot, part in enumerate((answer.cosine, answer.curvature, answer.late, answer.taper)):
         own[..., slot] = np.swapaxes(part[:, :paths] * gains[:paths, None], 1, 2)
-    own[..., 3] = np.swapaxes(answer.unit[:, :paths], 1, 2)
-    own[..., 4] = 1j * own[..., 3]
+    own[..., 4] = np.swapaxes(answer.unit[:, :paths], 1, 2)
+    own[..., 5] = 1j * own[..., 4]
     late, along = (turn * np.einsum("plr,l->pr", part, gains) for part in (answer.late, answer.along))
-    others = seen.visits - 1
     member = (seen.visit[:, None] == np.arange(1, seen.visits)[None, :]).astype(float)
     shift = (seen.displacement[:, None] == np.arange(state.moved.size)[None, :]).astype(float)
     unit = np.swapaxes(answer.unit[:, paths:], 1, 2)
     parts = [
-        (turn[..., None] * own.reshape(rows, dimension, -1)), 1j * value[..., None] * member[:, None, :], late[..., None] * member[:, None, :],
-        along[..., None] * shift[:, None, :], turn[..., None] * np.concatenate([unit, 1j * unit], axis=-1),
+        turn[..., None] * own.reshape(rows, dimension, -1), 1j * value[..., None] * member[:, None, :],
+        late[..., None] * member[:, None, :], along[..., None] * shift[:, None, :],
+        turn[..., None] * np.concatenate([unit, 1j * unit], axis=-1),
     ]  # fmt: skip
-    assert parts[1].shape[-1] == others
     return value, np.concatenate(parts, axis=-1)
 
 
 def prior(state: State, seen: Observations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Precision of each parameter (0: unknown) and how far it stands from its prior mean."""
-    others, paths = seen.visits - 1, state.sources.count
+    others, paths, s = seen.visits - 1, state.sources.count, state.sources
     room = 8.0 * level_of(seen)  # E|g|^2: wide, only to stop two close paths from growing against each other
-    path = np.tile([0.0, CURVATURE_STD**-2, 0.0, 2.0 / room, 2.0 / room], paths)
+    path = np.tile([0.0, CURVATURE_STD**-2, 0.0, TAPER_STD**-2, 2.0 / room, 2.0 / room], paths)
     away = np.column_stack(
-        [np.zeros(paths), state.sources.curvatures, np.zeros(paths), state.sources.gains.real, state.sources.gains.imag]
+        [np.zeros(paths), s.curvatures, np.zeros(paths), s.tapers, s.gains.real, s.gains.imag]
     ).ravel()
     wave = 2.0 / state.wave_variance if state.waves.count else 0.0
     precision = np.concatenate(
@@ -142,8 +142,8 @@ def stepped(state: State, step: NDArray[np.float64]) -> State:
     own = own.reshape(paths, PER_PATH)
     s, w = state.sources, state.waves
     sources = Sources(
-        s.gains + own[:, 3] + 1j * own[:, 4], np.clip(s.cosines + own[:, 0], -1.0, 1.0), np.clip(s.curvatures + own[:, 1], -0.5, 1.2),
-        s.delays + own[:, 2],
+        s.gains + own[:, 4] + 1j * own[:, 5], np.clip(s.cosines + own[:, 0], -1.0, 1.0), np.clip(s.curvatures + own[:, 1], -0.5, 1.2),
+        s.delays + own[:, 2], np.clip(s.tapers + own[:, 3], -1.0, 1.0),
     )  # fmt: skip
     return replace(
         state, sources=sources, phases=state.phases + np.append(0.0, phases), delays=state.delays + np.append(0.0, delays),
@@ -180,9 +180,8 @@ def linearise(state: State, seen: Observations) -> Linear:
     slopes = (slopes * weight[..., None]).reshape(-1, scale.size) * scale
     residual = ((seen.values - value) * weight).ravel()
     precision, away = prior(state, seen)
-    return Linear(
-        np.concatenate([slopes.real, slopes.imag]), np.concatenate([residual.real, residual.imag]), precision * scale**2, away / scale, scale
-    )
+    stacked = np.concatenate([slopes.real, slopes.imag])
+    return Linear(stacked, np.concatenate([residual.real, residual.imag]), precision * scale**2, away / scale, scale)
 
 
 def refine(state: State, seen: Observations, steps: int = 8, tolerance: float = 1e-3) -> tuple[State, float]:
@@ -225,18 +224,19 @@ def strongest(state: State, seen: Observations, search: Search) -> tuple[float, 
     atoms = seen.basis.atoms(search.delays)[0]  # (delay, dimension)
     spectrum = (residual * weight[:, None]) @ atoms.conj().T  # (row, delay)
     cosine, bend = (a.ravel() for a in np.meshgrid(search.cosines, search.curvatures, indexing="ij"))
-    grid = Sources(np.ones(cosine.size, complex), cosine, bend, np.zeros(cosine.size))
+    grid = Sources(np.ones(cosine.size, complex), cosine, bend, *np.zeros((2, cosine.size)))
     positions = _at(state, seen)
     steering = np.exp(-2j * np.pi / seen.wavelength * excess(positions, grid.cosines, grid.curvatures)[0])  # (row, cell)
     match = steering.conj().T @ spectrum  # (cell, delay)
     energy = weight.sum() * np.sum(np.abs(atoms) ** 2, axis=1)
     peak = np.abs(match) ** 2 / energy
     cell, late = np.unravel_index(np.argmax(peak), peak.shape)
-    return float(peak[cell, late]), (complex(match[cell, late] / energy[late]), float(cosine[cell]), float(bend[cell]), float(search.delays[late]))
+    gain = complex(match[cell, late] / energy[late])
+    return float(peak[cell, late]), (gain, float(cosine[cell]), float(bend[cell]), float(search.delays[late]))
 
 
-def wave_evidence(state: State, seen: Observations, waves: Sources) -> tuple[float, float]:
-    """Variance of each plane wave of the unresolved field: (posterior mean under a flat prior, most likely), and zero if none fits.
+def wave_evidence(state: State, seen: Observations, waves: Sources) -> float:
+    """Variance of each plane wave of the unresolved field: posterior mean under a flat prior, never zero.
 
     Marginal likelihood of the residual with all paths and nuisances projected out (restricted maximum likelihood).
     """
@@ -255,4 +255,4 @@ def wave_evidence(state: State, seen: Observations, waves: Sources) -> tuple[flo
     each = candidates[:, None] / 2.0  # variance of the real and of the imaginary part
     likelihood = 0.5 * np.sum(each * score / (1.0 + each * values) - np.log1p(each * values), axis=1)
     posterior = np.exp(likelihood - likelihood.max()) * candidates  # flat in the variance, grid in its logarithm
-    return float(np.sum(posterior * candidates) / np.sum(posterior)), float(candidates[np.argmax(likelihood)])
+    return float(np.sum(posterior * candidates) / np.sum(posterior))

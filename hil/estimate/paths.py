@@ -35,6 +35,7 @@ class Settings:
     spread: tuple[float, float] = (-0.03e-6, 0.18e-6)  # where unresolved energy may lie
     most_paths: int = 12
     unresolved: bool = True  # carry the field of weak plane waves
+    widenings: int = 3  # times its power may be raised by 6 dB until every left-out visit is predicted within its covariance
     least_visits: int = 4
 
 
@@ -52,15 +53,17 @@ class LeftOut:
 class PathFit:
     """Fitted paths; satisfies hil.knowledge.FieldResponse. Phase and delay are those of the first visit.
 
-    gains, cosines, curvatures, delays: resolved paths first (`order` of them), then the plane waves of the unresolved field. covariance: of
-    the real parameters (cosine, curvature, delay, Re g, Im g) per resolved path, then Re and Im of the waves, visits' phases and delays and
-    position errors marginalised. bound: the same without misfit scaling (Cramer-Rao with the priors, at the estimate).
+    gains, cosines, curvatures, delays: resolved paths first (`order` of them), then the plane waves of the unresolved field. tapers: slope
+    of each path's amplitude along the rail, 1/m, a -40 dB effect that `predict` includes and the protocol's formula leaves out.
+    covariance: of the real parameters (cosine, curvature, delay, taper, Re g, Im g) per resolved path, then Re and Im of the waves;
+    visits' phases and delays and position errors are marginalised. bound: the same without misfit scaling (Cramer-Rao with the priors, at the estimate).
     """
 
     gains: NDArray[np.complex128]
     cosines: NDArray[np.float64]
     curvatures: NDArray[np.float64]
     delays: NDArray[np.float64]
+    tapers: NDArray[np.float64]
     above_threshold: bool
     order: int
     covariance: NDArray[np.float64]
@@ -77,17 +80,20 @@ class PathFit:
 
     @property
     def resolved(self) -> Sources:
-        n = self.order
-        return Sources(self.gains[:n], self.cosines[:n], self.curvatures[:n], self.delays[:n])
+        return Sources(*(a[: self.order] for a in self.everything))
+
+    @property
+    def everything(self) -> Sources:
+        """Resolved paths and the waves of the unresolved field."""
+        return Sources(self.gains, self.cosines, self.curvatures, self.delays, self.tapers)
 
     def prediction_jacobian(self, positions: Any, frequencies_hz: Any) -> NDArray[np.complex128]:
         """d h/d parameter, (position, frequency, parameter), parameters ordered as in `covariance`."""
         positions = np.atleast_1d(np.asarray(positions, dtype=float))
         basis = DelayBasis(np.atleast_1d(np.asarray(frequencies_hz, dtype=float)))
-        everything = Sources(self.gains, self.cosines, self.curvatures, self.delays)
-        answer = respond(everything, positions, np.zeros(positions.size), basis, self.wavelength)
+        answer = respond(self.everything, positions, np.zeros(positions.size), basis, self.wavelength)
         gains, n = self.gains[: self.order, None], self.order
-        own = [part[:, :n] * gains for part in (answer.cosine, answer.curvature, answer.late)]
+        own = [part[:, :n] * gains for part in (answer.cosine, answer.curvature, answer.late, answer.taper)]
         own += [answer.unit[:, :n], 1j * answer.unit[:, :n]]
         own = np.swapaxes(np.stack(own, axis=2).reshape(positions.size, -1, basis.dimension), 1, 2)
         waves = np.swapaxes(answer.unit[:, n:], 1, 2)
@@ -97,8 +103,7 @@ class PathFit:
         """(position, frequency) predicted channel alone."""
         positions = np.atleast_1d(np.asarray(positions, dtype=float))
         basis = DelayBasis(np.atleast_1d(np.asarray(frequencies_hz, dtype=float)))
-        everything = Sources(self.gains, self.cosines, self.curvatures, self.delays)
-        answer = respond(everything, positions, np.zeros(positions.size), basis, self.wavelength)
+        answer = respond(self.everything, positions, np.zeros(positions.size), basis, self.wavelength)
         return np.einsum("plf,l->pf", answer.unit, self.gains)
 
     def predict(
@@ -166,10 +171,14 @@ def fit(
     waves = _waves(seen, settings)
     unresolved = 0.0
     if settings.unresolved:
-        power, _ = engine.wave_evidence(state, seen, waves)
-        unresolved = power * waves.count / engine.level_of(seen)
+        power = engine.wave_evidence(state, seen, waves)
         state = replace(state, waves=waves, wave_variance=power)
-        state, _ = engine.refine(state, seen, steps=6, tolerance=0.01)
+        for _ in range(settings.widenings + 1):
+            state, _ = engine.refine(state, seen, steps=6, tolerance=0.01)
+            if _left_out(seen, *_solved(state, seen)).passed:
+                break
+            state = replace(state, wave_variance=4.0 * state.wave_variance)
+        unresolved = state.wave_variance * waves.count / engine.level_of(seen)
     return _result(state, seen, settings, orders, unresolved, start, phases, delays)
 
 
@@ -191,8 +200,8 @@ def _checked(
     wander = float(np.ptp(positions[:, anchor]))
     if wander > 6.0 * position_std + 1e-6:
         raise InputError(
-            "anchor", "the anchor moved between visits", key="anchor", found=f"{1e3 * wander:.3f} mm", fix="name the element that stays put",
-            allowed=f"{1e3 * (6.0 * position_std):.3f} mm (6 std)",
+            "anchor", "the anchor moved between visits", key="anchor", found=f"{1e3 * wander:.3f} mm",
+            allowed=f"{1e3 * (6.0 * position_std):.3f} mm (6 std)", fix="name the element that stays put",
         )  # fmt: skip
     return variance
 
@@ -220,8 +229,8 @@ def _observations(
     others = [n for n in range(antennas) if n != anchor]
     number[:, others] = 1 + np.arange(visits * (antennas - 1)).reshape(visits, antennas - 1)
     return Observations(
-        basis.project(aligned).reshape(visits * antennas, -1), variance.ravel().copy(), positions.ravel(), np.repeat(np.arange(visits), antennas),
-        number.ravel(), basis, wavelength, float(position_std),
+        basis.project(aligned).reshape(visits * antennas, -1), variance.ravel().copy(), positions.ravel(),
+        np.repeat(np.arange(visits), antennas), number.ravel(), basis, wavelength, float(position_std),
     )  # fmt: skip
 
 
@@ -254,7 +263,8 @@ def _search(seen: Observations, settings: Settings) -> tuple[State, tuple[int, i
         state, value = trial, lower
     state, value = engine.refine(state, seen, steps=10)
     state = _pruned(state, seen, value, limit)
-    return state, (order_strict if order_strict >= 0 else state.sources.count, state.sources.count)
+    order = state.sources.count
+    return state, (min(order_strict, order) if order_strict >= 0 else order, order)
 
 
 def _pruned(state: State, seen: Observations, value: float, limit: float) -> State:
@@ -276,17 +286,15 @@ def _waves(seen: Observations, settings: Settings) -> Sources:
     width = np.ptp(seen.basis.frequencies)
     count = max(2, int(np.ceil((settings.spread[1] - settings.spread[0]) * width / 0.6)) + 1)
     cosine, delay = (a.ravel() for a in np.meshgrid(cosines, np.linspace(*settings.spread, count), indexing="ij"))
-    return Sources(np.zeros(cosine.size, complex), cosine, np.zeros(cosine.size), delay)
+    return Sources(np.zeros(cosine.size, complex), cosine, np.zeros(cosine.size), delay, np.zeros(cosine.size))
 
 
 def _result(
     state: State, seen: Observations, settings: Settings, orders: tuple[int, int], unresolved: float, start: float, phases: NDArray,
     delays: NDArray,
 ) -> PathFit:  # fmt: skip
-    here = engine.linearise(state, seen)
-    information = here.information + 1e-12 * np.diag(np.diag(here.rows.T @ here.rows) + here.precision)
-    covariance = linalg.inv(information, check_finite=False)
-    left_out = _left_out(here, covariance, seen, state)
+    here, covariance = _solved(state, seen)
+    left_out = _left_out(seen, here, covariance)
     ratio, misfit = _residual_test(here, covariance)
     paths, waves = engine.PER_PATH * state.sources.count, 2 * state.waves.count
     keep = np.r_[0:paths, here.scale.size - waves : here.scale.size]
@@ -303,10 +311,17 @@ def _result(
         assumptions.append(f"order {orders[0]} at the strict false-alarm rate, {orders[1]} at the ordinary one")
     level = engine.level_of(seen)
     return PathFit(
-        everything.gains, everything.cosines, everything.curvatures, everything.delays + start, enough and left_out.passed,
-        state.sources.count, bound * factor, bound, phases + state.phases, delays + state.delays, ratio, left_out, orders,
-        float(10.0 * np.log10(max(unresolved, 1e-12))), seen.wavelength, level, tuple(assumptions),
+        everything.gains, everything.cosines, everything.curvatures, everything.delays + start, everything.tapers,
+        enough and left_out.passed, state.sources.count, bound * factor, bound, phases + state.phases, delays + state.delays, ratio,
+        left_out, orders, float(10.0 * np.log10(max(unresolved, 1e-12))), seen.wavelength, level, tuple(assumptions),
     )  # fmt: skip
+
+
+def _solved(state: State, seen: Observations) -> tuple[engine.Linear, NDArray[np.float64]]:
+    """The fit linearised, and the covariance of its scaled parameters."""
+    here = engine.linearise(state, seen)
+    information = here.information
+    return here, linalg.inv(information + 1e-12 * np.diag(np.diag(information)), check_finite=False)
 
 
 def _residual_test(here: engine.Linear, covariance: NDArray[np.float64]) -> tuple[float, bool]:
@@ -318,7 +333,7 @@ def _residual_test(here: engine.Linear, covariance: NDArray[np.float64]) -> tupl
     return energy / degrees, not low <= energy <= high
 
 
-def _left_out(here: engine.Linear, covariance: NDArray[np.float64], seen: Observations, state: State) -> LeftOut:
+def _left_out(seen: Observations, here: engine.Linear, covariance: NDArray[np.float64]) -> LeftOut:
     """Leave one visit out, in the model linearised at the fit: residual (I - H_vv)^-1 r_v has covariance (I - H_vv)^-1.
 
     A visit's own phase and delay are free, so two directions of I - H_vv vanish and are left out.

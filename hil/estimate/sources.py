@@ -2,11 +2,13 @@
 
 One path: h(p, f) = g exp(-j k rho(p)) exp(-j 2 pi f (tau + rho(p)/c)), rho(p) = r(p) - R = sqrt(R^2 - 2 R p c + p^2) - R, p metres along
 local x, c the cosine towards the source, R its distance (1/R the curvature, 0 a plane wave: rho = -p c). The term f rho/c is the delay
-across the aperture: -37 dB of an end-fire path at +-4 wavelengths and 11.52 MHz, not to be left out at 30 dB SNR.
+across the aperture: -37 dB of an end-fire path at +-4 wavelengths and 11.52 MHz, not to be left out at 30 dB SNR. A near source is also
+louder on its side of the array: amplitude 1 + taper p, taper in 1/m, between 0 and about c/R.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +20,16 @@ from hil.units import SPEED_OF_LIGHT
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sources:
-    """Paths as arrays of one length: complex gain, cosine, curvature 1/R (1/m), delay (s)."""
+    """Paths as arrays of one length: complex gain, cosine, curvature 1/R (1/m), delay (s), taper (1/m)."""
 
     gains: NDArray[np.complex128]
     cosines: NDArray[np.float64]
     curvatures: NDArray[np.float64]
     delays: NDArray[np.float64]
+    tapers: NDArray[np.float64]
+
+    def __iter__(self) -> Iterator[NDArray]:
+        return iter((self.gains, self.cosines, self.curvatures, self.delays, self.tapers))
 
     @property
     def count(self) -> int:
@@ -31,22 +37,16 @@ class Sources:
 
     @classmethod
     def none(cls) -> Sources:
-        return cls(np.zeros(0, complex), np.zeros(0), np.zeros(0), np.zeros(0))
+        return cls(np.zeros(0, complex), *np.zeros((4, 0)))
 
     def and_one(self, gain: complex, cosine: float, curvature: float, delay: float) -> Sources:
-        return Sources(
-            np.append(self.gains, gain), np.append(self.cosines, cosine), np.append(self.curvatures, curvature),
-            np.append(self.delays, delay),
-        )  # fmt: skip
+        return Sources(*(np.append(a, value) for a, value in zip(self, (gain, cosine, curvature, delay, 0.0))))
 
     def without(self, index: int) -> Sources:
-        return Sources(*(np.delete(a, index) for a in (self.gains, self.cosines, self.curvatures, self.delays)))
+        return Sources(*(np.delete(a, index) for a in self))
 
     def joined(self, other: Sources) -> Sources:
-        return Sources(
-            np.concatenate([self.gains, other.gains]), np.concatenate([self.cosines, other.cosines]),
-            np.concatenate([self.curvatures, other.curvatures]), np.concatenate([self.delays, other.delays]),
-        )  # fmt: skip
+        return Sources(*(np.concatenate(pair) for pair in zip(self, other)))
 
 
 class DelayBasis:
@@ -96,9 +96,12 @@ class Response:
     along: NDArray[np.complex128]  # d unit / d p, without gain
     cosine: NDArray[np.complex128]
     curvature: NDArray[np.complex128]
+    taper: NDArray[np.complex128]
 
 
-def excess(positions: NDArray[np.float64], cosines: NDArray[np.float64], curvatures: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def excess(
+    positions: NDArray[np.float64], cosines: NDArray[np.float64], curvatures: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
     """rho (position, path) in metres and its derivatives with respect to p, cosine and curvature."""
     p, c, bend = positions[:, None], cosines[None, :], curvatures[None, :]
     root = np.sqrt(np.maximum(1.0 - 2.0 * bend * p * c + (bend * p) ** 2, 1e-12))  # r/R
@@ -116,11 +119,15 @@ def respond(
     exact to 1e-6 over 12 MHz.
     """
     rho, by_p, by_c, by_bend = excess(positions, sources.cosines, sources.curvatures)
-    wave = np.exp(-2j * np.pi / wavelength * rho)[..., None]
+    phase = np.exp(-2j * np.pi / wavelength * rho)[..., None]
+    loud = 1.0 + positions[:, None, None] * sources.tapers[:, None]
+    wave = loud * phase
     shift = (shifts[:, None] + rho / SPEED_OF_LIGHT)[..., None]
     a = basis.atoms(sources.delays, 5)
     unit = wave * (a[0] + shift * (a[1] + shift / 2.0 * (a[2] + shift / 3.0 * a[3])))
     late = wave * (a[1] + shift * (a[2] + shift / 2.0 * (a[3] + shift / 3.0 * a[4])))
     # the series is cut at third order, so its derivative in `shift` is cut at second
     moved = -2j * np.pi / wavelength * unit + wave * (a[1] + shift * (a[2] + shift / 2.0 * a[3])) / SPEED_OF_LIGHT
-    return Response(unit, late, moved * by_p[..., None], moved * by_c[..., None], moved * by_bend[..., None])
+    plain = unit / loud
+    along = moved * by_p[..., None] + plain * sources.tapers[:, None]
+    return Response(unit, late, along, moved * by_c[..., None], moved * by_bend[..., None], plain * positions[:, None, None])

@@ -63,8 +63,10 @@ def _steps(length: float, points: int, run: float) -> NDArray[np.float64]:
     return steps
 
 
-def delay_between(reference: NDArray[np.complex128], other: NDArray[np.complex128], frequencies_hz: NDArray[np.float64]) -> tuple[float, float]:
-    """(phase, delay) of `other` against `reference`, two channels (tone,) of one pair of antennas: other = ref exp(j phase - j 2 pi f delay).
+def delay_between(
+    reference: NDArray[np.complex128], other: NDArray[np.complex128], frequencies_hz: NDArray[np.float64]
+) -> tuple[float, float]:
+    """(phase, delay) of `other` against `reference`, two channels (tone,) of one antenna pair: other = ref exp(j phase - j 2 pi f delay).
 
     Peak of the cross-spectrum over every delay the tone spacing tells apart, then Newton.
     """
@@ -76,7 +78,8 @@ def delay_between(reference: NDArray[np.complex128], other: NDArray[np.complex12
     delay = float(grid[np.argmax(np.abs(turn @ cross))])
     for _ in range(6):
         terms = cross * np.exp(2j * np.pi * frequencies_hz * delay)
-        total, first, second = terms.sum(), (2j * np.pi * frequencies_hz * terms).sum(), (-((2 * np.pi * frequencies_hz) ** 2) * terms).sum()
+        turn = 2j * np.pi * frequencies_hz
+        total, first, second = terms.sum(), (turn * terms).sum(), (turn**2 * terms).sum()
         slope = 2.0 * np.real(np.conj(total) * first)
         bend = 2.0 * (np.abs(first) ** 2 + np.real(np.conj(total) * second))
         if bend >= 0.0:
@@ -87,7 +90,7 @@ def delay_between(reference: NDArray[np.complex128], other: NDArray[np.complex12
 
 
 def align(channel: Any, frequencies_hz: Any, anchor: int) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]:
-    """Turn every visit onto the first by its anchor: (visit, antenna, tone) aligned, phases (visit,) rad and delays (visit,) s taken out."""
+    """Turn every visit onto the first by its anchor: (visit, antenna, tone) aligned, phases (visit,) and delays (visit,) taken out."""
     channel, frequencies = np.asarray(channel, dtype=complex), np.asarray(frequencies_hz, dtype=float)
     pairs = [delay_between(channel[0, anchor], visit[anchor], frequencies) for visit in channel]
     phases, delays = (np.array(column) for column in zip(*pairs))

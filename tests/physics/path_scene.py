@@ -36,7 +36,7 @@ class Room:
 
 def measure(room, positions, snr_db, rng, position_std=0.0, anchor=0, jumps=300e-9):
     """LS channel per visit: unknown phase and delay per visit (the first has none), white error; returns (channel, variance)."""
-    visits, antennas = positions.shape
+    visits = positions.shape[0]
     miss = position_std * rng.standard_normal(positions.shape)
     miss[:, anchor] = miss[0, anchor]
     clean = room.channel(positions + miss)
