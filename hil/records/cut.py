@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from hil.records import files, layout
 from hil.records.reader import Run, read
@@ -44,7 +45,7 @@ def _cut_lines(path: Path, keep: int, aside: Path) -> None:
         os.truncate(path, 0)
 
 
-def _unclaimed(folder: Path, kept: tuple) -> list[Path]:
+def _unclaimed(folder: Path, kept: tuple[dict[str, Any], ...]) -> list[Path]:
     """Captures, designs and fields that no kept event names."""
     claimed = {event["file"] for event in kept if event.get("file")}
     claimed |= {file.removesuffix("data") + "meta" for file in claimed if file.endswith("-data")}

@@ -289,6 +289,7 @@ def decode(line: bytes) -> dict[str, Any] | None:
     if not comma or not tail.endswith(b"}") or not tail[:-1].isdigit() or crc32(body + b"}") != int(tail[:-1]):
         return None
     try:
-        return json.loads(line)
+        event: dict[str, Any] = json.loads(line)
     except ValueError:
         return None
+    return event

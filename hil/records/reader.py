@@ -59,7 +59,7 @@ class Run:
     @property
     def ended(self) -> str:
         """How it ended; `interrupted` too when it never said."""
-        return (self.about.get("ended") or {}).get("how", "interrupted")
+        return str((self.about.get("ended") or {}).get("how", "interrupted"))
 
     @property
     def recorded(self) -> tuple[tuple[int, str], ...]:

@@ -89,7 +89,7 @@ def _rows(values: Any, what: str, channels: int) -> list[list[float]] | None:
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (channels, 3) or not np.all(np.isfinite(array)):
         raise ValueError(f"{what}: ({channels} channels, 3) finite metres, found shape {array.shape}")
-    return array.tolist()
+    return [[float(value) for value in row] for row in array]
 
 
 def metadata(

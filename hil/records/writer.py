@@ -260,7 +260,7 @@ class RunWriter:
     # ---- below
 
     def _npz(self, file: str, arrays: Mapping[str, Any]) -> tuple[str, str]:
-        held = {}
+        held: dict[str, Any] = {}
         for key, value in arrays.items():
             if value is None:
                 continue
