@@ -33,7 +33,8 @@ class Numerology:
         if self.sample_rate_hz not in dict(GRIDS):
             allowed = ", ".join(f"{rate / 1e6:g}" for rate, _ in GRIDS)
             raise InputError("numerology", "no OFDM grid for this sample rate", key="sample_rate",
-                             found=f"{self.sample_rate_hz / 1e6:g} MS/s", allowed=f"{allowed} MS/s", fix="choose one of the allowed rates")  # fmt: skip
+                             found=f"{self.sample_rate_hz / 1e6:g} MS/s", allowed=f"{allowed} MS/s",
+                             fix="choose one of the allowed rates")  # fmt: skip
         offered = [tones * self.spacing_hz for tones in USED_TONES[self.fft]]
         if not any(abs(self.used_bandwidth_hz - width) < 0.5 for width in offered):
             allowed = ", ".join(f"{width / 1e6:g}" for width in offered)

@@ -47,7 +47,8 @@ def demodulate(
     first = np.round(start + useful / (1.0 + stretch)).astype(np.int64) - numerology.prefix // 2
     if len(index) and (first.min() < 0 or first.max() + size > samples.shape[-1]):
         raise InputError("capture-short", "symbols outside the capture were asked for",
-                         found=f"samples {first.min()}..{first.max() + size}", allowed=f"0..{samples.shape[-1]}", fix="capture at least two frames and one symbol")  # fmt: skip
+                         found=f"samples {first.min()}..{first.max() + size}", allowed=f"0..{samples.shape[-1]}",
+                         fix="capture at least two frames and one symbol")  # fmt: skip
     position = first[:, None] + np.arange(size)
     windows = samples[:, position]
     if cfo_hz != 0.0:

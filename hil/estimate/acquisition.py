@@ -1,0 +1,109 @@
+"""Finding a frame in a capture: where it starts and, within half a tone, its carrier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy.special import gammainccinv
+
+from hil.device import Capture
+from hil.estimate.usable import samples_of
+from hil.waveform.crest import preamble
+from hil.waveform.frame import Frame
+from hil.waveform.numerology import Numerology
+
+FALSE_ALARM = 1e-3
+_BLOCK = 8  # FFT length of the overlap-save correlation in symbols; a hypothesis is then a shift by whole bins
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """Where the first whole frame begins, and roughly how fast its transmitter is.
+
+    start: sample of the capture at which the frame's sample 0 arrives. metric: share of the energy in two symbols that the preamble
+    explains (sum over channels); below `threshold` the rest is for the record only.
+    """
+
+    start: float
+    cfo_hz: float
+    metric: float
+    threshold: float
+
+    @property
+    def above_threshold(self) -> bool:
+        return self.metric > self.threshold
+
+
+def threshold(numerology: Numerology, cells: float, channels: int = 1) -> float:
+    """Metric that noise alone passes with probability 1e-3: per channel the metric times 2K is a sum of two unit exponentials.
+
+    K, not N: another device's signal fills the used tones only and is what comes nearest to a preamble.
+    """
+    return float(gammainccinv(2 * channels, FALSE_ALARM / cells)) / (2 * numerology.used)
+
+
+def hypotheses(numerology: Numerology, lowest_hz: float, highest_hz: float) -> NDArray[np.int64]:
+    """Carrier offsets to try, in half tones: worst mismatch a quarter tone (0.9 dB)."""
+    half = numerology.spacing_hz / 2.0
+    return np.arange(round(lowest_hz / half), round(highest_hz / half) + 1)
+
+
+def acquire(
+    capture: Capture, frame: Frame, *, widest_ppm: float = 40.0, near_hz: float | None = None, width_hz: float = 3000.0
+) -> Acquisition:
+    """Correlate with the frame's preamble over one frame and all carrier hypotheses; the strongest pair of preamble symbols wins.
+
+    near_hz: a tracked carrier offset; only hypotheses within `width_hz` of it are tried. Channels are summed without phases. The fraction
+    of a tone comes from the phase between the two symbols, each derotated by the hypothesis over the whole stretch.
+    """
+    numerology = frame.numerology
+    size, prefix, rate = numerology.fft, numerology.prefix, numerology.sample_rate_hz
+    pair = 2 * size
+    samples = samples_of(capture, frame.length + pair, rate).astype(np.complex64)
+    lags = min(frame.length, samples.shape[-1] - pair)
+    widest = widest_ppm * 1e-6 * capture.carrier_hz
+    tried = hypotheses(numerology, *((-widest, widest) if near_hz is None else (near_hz - width_hz, near_hz + width_hz)))
+
+    spectrum = np.zeros(size, dtype=np.complex128)
+    spectrum[numerology.bins] = preamble(size, numerology.used, frame.device)
+    wave = np.fft.ifft(spectrum) * size
+    wave_energy = float(np.sum(np.abs(wave) ** 2))
+    length = _BLOCK * size
+    reference = np.conj(scipy.fft.fft(wave, length)).astype(np.complex64)
+    blocks = scipy.fft.fft(_blocks(samples[:, : lags + pair], size, length), axis=-1)
+
+    energy = np.cumsum(np.pad(np.abs(samples[:, : lags + pair]) ** 2, ((0, 0), (1, 0))), axis=-1, dtype=np.float64)
+    weight = 1.0 / np.maximum(wave_energy * (energy[:, pair : pair + lags] - energy[:, :lags]), 1e-300)
+
+    best = (-1.0, 0, 0, 0j)
+    for half_tones in tried:
+        shifted = np.roll(reference, (_BLOCK // 2) * int(half_tones))
+        valid = scipy.fft.ifft(blocks * shifted, axis=-1, overwrite_x=True)[..., : length - size]
+        match = valid.reshape(samples.shape[0], -1)[:, : lags + size]
+        power = np.square(match.real) + np.square(match.imag)
+        metric = np.sum((power[:, :lags] + power[:, size : size + lags]) * weight, axis=0)
+        at = int(np.argmax(metric))
+        if metric[at] > best[0]:
+            turn = np.sum(match[:, at + size] * np.conj(match[:, at]))
+            best = (float(metric[at]), at, int(half_tones), complex(turn))
+    metric, at, half_tones, turn = best
+    # Over one symbol the hypothesis turns by pi per half tone; without taking that out, every odd hypothesis reads half a tone wrong.
+    fraction = np.angle(turn * np.exp(-1j * np.pi * half_tones)) / (2.0 * np.pi)
+    cfo = (half_tones / 2.0 + fraction) * numerology.spacing_hz
+    start = float(at - 2 * prefix)
+    if start < 0.0:
+        start += frame.length / (1.0 + cfo / capture.carrier_hz)
+    limit = threshold(numerology, float(len(tried) * lags), samples.shape[0])
+    return Acquisition(start, float(cfo), metric, limit)
+
+
+def _blocks(samples: NDArray[np.complex64], size: int, length: int) -> NDArray[np.complex64]:
+    """(channel, block, length) overlapping by one symbol, so that each block's first length - size correlations are whole."""
+    step = length - size
+    count = -(-(samples.shape[-1] - size + 1) // step)
+    padded = np.pad(samples, ((0, 0), (0, max(0, count * step + size - samples.shape[-1]))))
+    view = np.lib.stride_tricks.sliding_window_view(padded, length, axis=-1)
+    return view[:, ::step][:, :count]

@@ -1,0 +1,287 @@
+"""Carrier offset, and with it clock rate and arrival, of one device's frame in a capture.
+
+Model: r(t) = g x((1 + delta) t - tau) exp(+j 2 pi cfo t), delta = cfo/carrier: one oscillator for both, so the delay at time t is
+tau - delta t and a fast transmitter arrives ever earlier. The gain is unknown on every tone and for every group of symbols that share a
+channel: the likelihood is the sum over tones of |sum over symbols of Y conj(X)|^2, whose bound is that of a known channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from hil.device import Capture
+from hil.errors import HilError
+from hil.estimate.acquisition import Acquisition, acquire
+from hil.estimate.bounds import useful_variance
+from hil.estimate.usable import assumptions_of, samples_of
+from hil.knowledge import Estimate
+from hil.waveform import ofdm
+from hil.waveform.frame import Frame
+from hil.waveform.numerology import Numerology
+
+__all__ = ["Acquisition", "Carrier", "Symbols", "acquire", "refine", "symbols_of"]
+
+LEAST_SYMBOLS_SNR = 10.0**0.9  # symbols x SNR per tone from which the estimate is efficient (9 dB)
+PHASE_NOISE_FLOOR = 1.2  # var(cfo) of Wiener phase of rate s over T: 1.2 s/(T (2 pi)^2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carrier:
+    """What the transmitter's oscillator does to this capture.
+
+    cfo: hertz, (1,) with covariance (1, 1), f_transmitter - f_receiver; its errors are uncorrelated with those of phase and delay at
+    `centre_s` only. start: sample at which the frame's sample 0 arrives, for the strongest path, in (0, length). noise: (channel,) residual
+    per tone in the capture's units squared. snr: per tone, mean over what was used. phase_diffusion: rad^2/s of the phase's random walk.
+    """
+
+    cfo: Estimate
+    start: float
+    centre_s: float  # seconds from the capture's first sample to the energy centroid
+    carrier_hz: float
+    noise: NDArray[np.float64]
+    snr: float
+    symbols: int
+    phase_diffusion: float = 0.0
+
+    @property
+    def cfo_hz(self) -> float:
+        return float(self.cfo.value[0])
+
+    @property
+    def stretch(self) -> float:
+        """delta: how much faster the transmitter's clock runs."""
+        return self.cfo_hz / self.carrier_hz
+
+    @property
+    def above_threshold(self) -> bool:
+        return self.cfo.above_threshold
+
+    def delay_at(self, seconds: float, rate: float) -> float:
+        """Delay of frame sample 0 in seconds, `seconds` after the capture's first sample; falls for a fast transmitter."""
+        return (1.0 + self.stretch) * self.start / rate - self.stretch * seconds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Symbols:
+    """Tones of a capture with carrier, delay and drift undone. values: (channel, symbol, tone); index: (symbol,) counted from the frame's start,
+    negative before it, on and on over turns of the buffer; times: (symbol,) seconds after the first sample."""
+
+    values: NDArray[np.complex128]
+    index: NDArray[np.int64]
+    times: NDArray[np.float64]
+
+
+def symbols_of(
+    capture: Capture, numerology: Numerology, carrier: Carrier | Acquisition, which: NDArray[np.int64] | None = None
+) -> Symbols:
+    """Demodulate the symbols `which` (default: all that lie wholly in the capture) at a known carrier."""
+    samples = samples_of(capture, numerology.symbol_samples, numerology.sample_rate_hz)
+    return _demodulate(samples, numerology, carrier.start, carrier.cfo_hz, capture.carrier_hz, which)
+
+
+def _demodulate(
+    samples: NDArray, numerology: Numerology, start: float, cfo: float, carrier_hz: float, which: NDArray[np.int64] | None = None
+) -> Symbols:
+    stretch = cfo / carrier_hz
+    index = ofdm.whole_symbols(numerology, samples.shape[-1], start, stretch) if which is None else which
+    values, times = ofdm.demodulate(samples, numerology, start, index, cfo, stretch)
+    return Symbols(values, index, times)
+
+
+def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noise: float | None = None, passes: int = 2) -> Carrier:
+    """Maximum likelihood over every whole symbol of the capture, the channel unknown on each tone.
+
+    coarse: from `acquire` or an earlier capture's carrier with this capture's start. noise: power per tone in the capture's units squared
+    where an idle capture told it; the residual is then tested against it. Raises HilError `no-preamble` when `coarse` is below threshold
+    and `capture-short` when fewer than four symbols are there.
+    """
+    numerology, rate = frame.numerology, frame.numerology.sample_rate_hz
+    if isinstance(coarse, Acquisition) and not coarse.above_threshold:
+        raise HilError("no-preamble", "this device's preamble is not in the capture", where=capture.device, found=f"metric {coarse.metric:.4f}",
+                       allowed=f"above {coarse.threshold:.4f}", fix="check that the device transmits and that carrier and rate agree")  # fmt: skip
+    samples = samples_of(capture, 4 * numerology.symbol_samples, rate)
+    start, cfo = float(coarse.start), float(coarse.cfo_hz)
+    for last in (*[False] * (passes - 1), True):
+        symbols = _demodulate(samples, numerology, start, cfo, capture.carrier_hz)
+        if len(symbols.index) < 4:
+            raise HilError("capture-short", "too few whole symbols for a carrier estimate", where=capture.device, found=str(len(symbols.index)),
+                           allowed="4 or more", fix="capture at least two frames and one symbol")  # fmt: skip
+        fit = _Fit.of(symbols, frame)
+        centre = fit.centre
+        delay = (1.0 + cfo / capture.carrier_hz) * start / rate - cfo / capture.carrier_hz * centre
+        cfo += fit.residual_cfo(numerology)
+        if not last:
+            delay += strongest_delay(numerology, _gains_per_antenna(frame, fit.gains))
+        # The delay at the centroid is what was estimated; a new rate moves the frame's start, not that.
+        start = (delay + cfo / capture.carrier_hz * centre) * rate / (1.0 + cfo / capture.carrier_hz)
+    turn = frame.length / (1.0 + cfo / capture.carrier_hz)
+    return _result(capture, frame, fit, cfo, start % turn, noise)
+
+
+def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float, noise: float | None) -> Carrier:
+    bound = 1.0 / fit.information(frame.numerology)
+    diffusion = fit.phase_diffusion()
+    span = float(fit.times[-1] - fit.times[0])
+    floor = PHASE_NOISE_FLOOR * diffusion / (max(span, 1e-9) * (2.0 * np.pi) ** 2)
+    ratio = None if noise is None else float(np.mean(fit.noise) / noise)
+    spread = 3.29 / np.sqrt(fit.freedom * len(fit.noise))
+    misfit = ratio is not None and abs(ratio - 1.0) > spread
+    covariance = bound + floor
+    if ratio is not None and misfit and ratio > 1.0:
+        covariance *= ratio
+    notes = ("channel unknown on each tone", *assumptions_of(capture))
+    notes += ("phase noise",) * (floor > 0.0) + ("model misfit",) * bool(misfit)
+    estimate = Estimate(
+        what="carrier offset", of=f"device {frame.device} at {capture.device or 'receiver'}", value=np.array([cfo]), unit="Hz",
+        covariance=np.array([[covariance]]), bound=np.array([[bound]]), epoch=None if capture.clock is None else capture.clock.after(fit.centre),
+        above_threshold=bool(fit.snr * len(fit.times) / fit.groups_used >= LEAST_SYMBOLS_SNR), loss=capture.loss, assumptions=notes,
+        residual_test=ratio,
+    )  # fmt: skip
+    return Carrier(estimate, start, fit.centre, capture.carrier_hz, fit.noise, fit.snr, len(fit.times), diffusion)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """One least-squares gain per (group, channel, tone) and what is left."""
+
+    matched: NDArray[np.complex128]  # (channel, symbol, tone) Y conj(X)
+    power: NDArray[np.float64]  # (symbol, tone) |X|^2
+    label: NDArray[np.int64]  # (symbol,) group
+    times: NDArray[np.float64]
+    gains: dict[int, NDArray[np.complex128]]  # group -> (channel, tone)
+    energy: dict[int, NDArray[np.float64]]  # group -> (tone,)
+    noise: NDArray[np.float64]  # (channel,) per tone
+    freedom: float  # complex degrees of freedom of one channel's noise
+    snr: float
+    centre: float
+
+    @property
+    def groups_used(self) -> int:
+        return len(self.gains)
+
+    @classmethod
+    def of(cls, symbols: Symbols, frame: Frame) -> _Fit:
+        turn = symbols.index % frame.layout.symbols
+        known, label = frame.known[turn], frame.groups[turn]
+        matched = symbols.values * np.conj(known)
+        power = np.square(known.real) + np.square(known.imag)
+        gains, energy = {}, {}
+        total = np.sum(np.square(symbols.values.real) + np.square(symbols.values.imag), axis=(1, 2), where=(power > 0.0))
+        explained, parameters = np.zeros(len(total)), 0
+        for group in np.unique(label):
+            mine = label == group
+            energy[group] = power[mine].sum(0)
+            gains[group] = matched[:, mine].sum(1) / np.maximum(energy[group], 1e-300)
+            explained += np.sum(np.abs(gains[group]) ** 2 * energy[group], axis=-1)
+            parameters += int(np.count_nonzero(energy[group]))
+        freedom = max(float(np.count_nonzero(power) - parameters), 1.0)
+        noise = np.maximum(total - explained, 1e-12 * total) / freedom
+        received = np.maximum(explained / noise - parameters, 0.0)  # energy over noise of each channel
+        weight = power.sum(1)
+        return cls(matched, power, label, symbols.times, gains, energy, noise, freedom,
+                   float(received.sum() / (np.count_nonzero(power) * len(noise))), float(np.sum(weight * symbols.times) / weight.sum()))  # fmt: skip
+
+    def residual_cfo(self, numerology: Numerology) -> float:
+        """The maximum of sum |sum Z exp(-j 2 pi f t_m)|^2 in hertz: FFT over the symbols, then Newton on the exact trigonometric sum."""
+        spacing = (self.times[-1] - self.times[0]) / (len(self.times) - 1)
+        length = scipy.fft.next_fast_len(2 * len(self.times))
+        spectrum = np.zeros(length)
+        for group, energy in self.energy.items():
+            series = np.where((self.label == group)[:, None], self.matched, 0.0)
+            series *= 1.0 / np.sqrt(np.maximum(energy, 1e-300)) * (energy > 0.0) / np.sqrt(self.noise)[:, None, None]
+            # Symbols on the second axis: transform the contiguous copy (channel x tone, symbol).
+            flat = np.moveaxis(series, 1, -1).reshape(-1, series.shape[1])
+            transform = scipy.fft.fft(flat.astype(np.complex64), length, axis=-1)
+            spectrum += np.sum(np.square(transform.real) + np.square(transform.imag), axis=0, dtype=np.float64)
+        lags = scipy.fft.ifft(spectrum)[: len(self.times)]
+        steps = scipy.fft.fftfreq(length, spacing)
+        inside = np.abs(steps) <= min(numerology.spacing_hz / 4.0, 0.5 / spacing)
+        peak = float(steps[inside][np.argmax(spectrum[inside])])
+        return _climb(lags[1:], 2.0 * np.pi * spacing * np.arange(1, len(lags)), peak, 0.125 / (spacing * len(self.times)))
+
+    def information(self, numerology: Numerology) -> float:
+        """Fisher information of the carrier, 1/Hz^2: 2 (2 pi)^2 sum |H|^2/s2 sum |X|^2 (t - mean t)^2, gains projected out."""
+        total = 0.0
+        for group, energy in self.energy.items():
+            mine = self.label == group
+            power, times = self.power[mine], self.times[mine] - self.centre
+            used = energy > 0.0
+            mean = times @ power / np.maximum(energy, 1e-300)
+            spread = (times**2) @ power - energy * mean**2 + energy * useful_variance(numerology)
+            gain = np.abs(self.gains[group]) ** 2 - self.noise[:, None] / np.maximum(energy, 1e-300)
+            total += float(np.sum((np.maximum(gain, 0.0) / self.noise[:, None])[:, used] * spread[used]))
+        return max(2.0 * (2.0 * np.pi) ** 2 * total, 1e-30)
+
+    def phase_diffusion(self) -> float:
+        """Rate of the phase's random walk, rad^2/s, from the turn between symbols that follow each other in a group; 0 unless significant."""
+        turns, lags, noise = [], [], []
+        for group in self.gains:
+            mine = np.flatnonzero(self.label == group)
+            if len(mine) < 3:
+                continue
+            level = self.noise[:, None, None]
+            product = np.sum(self.matched[:, mine[1:]] * np.conj(self.matched[:, mine[:-1]]) / level, axis=(0, 2))
+            size = np.abs(product)
+            own = np.sum(self.power[mine[1:]] * self.power[mine[:-1]] ** 2 * np.abs(self.gains[group][:, None]) ** 2 / level, axis=(0, 2))
+            turns.append(np.angle(product))
+            lags.append(np.diff(self.times[mine]))
+            noise.append((own + 0.5 * np.sum(self.power[mine[1:]] * self.power[mine[:-1]], axis=-1)) / np.maximum(size, 1e-300) ** 2)
+        if not turns:
+            return 0.0
+        turn, lag, variance = np.concatenate(turns), np.concatenate(lags), np.concatenate(noise)
+        weight = 1.0 / np.maximum(variance, 1e-300) ** 2
+        excess = float(np.sum(weight * (turn**2 - variance)) / np.sum(weight * lag))
+        deviation = float(np.sqrt(np.sum(weight**2 * 2.0 * variance**2)) / np.sum(weight * lag))
+        return excess if excess > 4.0 * deviation else 0.0
+
+
+def _climb(lags: NDArray[np.complex128], phase: NDArray[np.float64], frequency: float, cell: float) -> float:
+    """Newton on J(f) = 2 Re sum lags[d] exp(-j phase[d] f), steps clipped to `cell`, gradient steps where J is not concave."""
+    for _ in range(20):
+        terms = lags * np.exp(-1j * phase * frequency)
+        slope, bend = 2.0 * np.sum(phase * terms.imag), -2.0 * np.sum(phase**2 * terms.real)
+        step = -slope / bend if bend < 0.0 else np.copysign(cell, slope)
+        step = float(np.clip(step, -cell, cell))
+        frequency += step
+        if abs(step) < 1e-9 * cell:
+            break
+    return frequency
+
+
+def _gains_per_antenna(frame: Frame, gains: dict[int, NDArray[np.complex128]]) -> NDArray[np.complex128]:
+    """(channel and antenna, tone): pilot groups mix antennas from tone to tone; sorted by antenna they have one delay profile each."""
+    combs = sorted(group for group in gains if group > 0)
+    if not combs:
+        return gains[0]
+    stack = np.stack([gains[group] for group in combs])  # (comb, channel, tone)
+    tone = np.arange(stack.shape[-1])
+    antennas = [stack[(antenna - tone) % len(combs), :, tone].T for antenna in range(len(combs))]
+    return np.concatenate(antennas)
+
+
+def strongest_delay(numerology: Numerology, gains: NDArray[np.complex128]) -> float:
+    """Seconds by which the strongest echo lies after the windows' reference; gains: (..., tone), added without phases."""
+    length = 8 * numerology.fft
+    spectrum = np.zeros((*gains.shape[:-1], length), dtype=np.complex64)
+    spectrum[..., numerology.tones % length] = gains
+    profile = np.abs(scipy.fft.ifft(spectrum, axis=-1)) ** 2
+    power = profile.reshape(-1, length).sum(0)
+    at = int(np.argmax(power))
+    before, here, after = power[at - 1], power[at], power[(at + 1) % length]
+    bend = before - 2.0 * here + after
+    lag = at + (0.5 * (before - after) / bend if bend < 0.0 else 0.0)
+    return float((lag - length if lag > length / 2 else lag) / length / numerology.spacing_hz)
+
+
+def tracked(earlier: Carrier, start: float) -> Acquisition:
+    """A starting point for `refine` when another capture of the same pair told the carrier and something else the start."""
+    return Acquisition(start, earlier.cfo_hz, 1.0, 0.0)
+
+
+def with_start(carrier: Carrier, start: float) -> Carrier:
+    """The same carrier with another frame start."""
+    return replace(carrier, start=start)
