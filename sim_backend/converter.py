@@ -1,0 +1,64 @@
+"""Converters and stepped gains: fractions of full scale to whole codes and back, and the receiver's noise figure.
+
+A complex tone of amplitude 1 is full scale: 2^(bits - 1) codes. At 0 dB it is `transmit_full_scale_dbm` at the antenna port when sent and
+`receive_full_scale_dbm` when received; receive full scale falls dB for dB with gain.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.units import from_dbm, thermal_noise
+
+REFERENCE_GAIN_DB = 40.0  # at and above it the noise figure is the front end's own
+
+
+def to_codes(fractions: NDArray[np.complex64], bits: int) -> tuple[NDArray[np.complex64], int]:
+    """Rounded to the nearest code and held at the rails; also how many samples were at fault."""
+    full = np.float32(2 ** (bits - 1))
+    parts = np.ascontiguousarray(fractions, dtype=np.complex64).view(np.float32)
+    codes = np.floor(parts * full + np.float32(0.5))
+    held = np.clip(codes, -full, full - 1)
+    return held.view(np.complex64), int(np.count_nonzero((codes != held).reshape(*fractions.shape, 2).any(-1)))
+
+
+def transmit_amplitude(full_scale_dbm: float, attenuation_db: float) -> float:
+    """Square-root watts at the antenna port of a sample of 1."""
+    return math.sqrt(from_dbm(full_scale_dbm - attenuation_db))
+
+
+def receive_scale(full_scale_dbm: float, gain_db: float) -> float:
+    """Fraction of full scale per square-root watt at the antenna port."""
+    return 1.0 / math.sqrt(from_dbm(full_scale_dbm - gain_db))
+
+
+def noise_power(rate: float, figure_db: float, gain_db: float) -> float:
+    """Watts at the port, per complex sample: k T0 F fs with F(G) = F0 + max(0, 40 dB - G)/2."""
+    return thermal_noise(rate, figure_db + max(0.0, REFERENCE_GAIN_DB - gain_db) / 2.0)
+
+
+def digitise(
+    port_re: NDArray[np.float32], port_im: NDArray[np.float32], scale: NDArray[np.float64], bits: int
+) -> tuple[NDArray[np.complex64], float]:
+    """(channel, sample) square-root watts at the port to fractions of full scale that are whole codes; and the fraction of samples held
+    at a rail. scale: (channel,)."""
+    full = np.float32(2 ** (bits - 1))
+    out = np.empty(port_re.shape, np.complex64)
+    held = np.zeros(port_re.shape, bool)
+    gain = (scale * full).astype(np.float32)[:, None]
+    for part, port in ((out.real, port_re), (out.imag, port_im)):
+        codes = np.floor(port * gain + np.float32(0.5))
+        held |= (codes >= full - 1) | (codes <= -full)
+        part[...] = np.clip(codes, -full, full - 1) / full
+    return out, float(held.mean()) if held.size else 0.0
+
+
+def on_grid(asked_db: float, least_db: float, most_db: float, step_db: float) -> float:
+    """The nearest setting there is."""
+    steps = round((asked_db - least_db) / step_db)
+    return least_db + step_db * min(max(steps, 0), math.floor((most_db - least_db) / step_db + 1e-9))
+
+

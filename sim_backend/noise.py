@@ -1,0 +1,113 @@
+"""Receiver noise as a function of (key, sample index): Philox4x32-10 counters and Box-Muller, in short passes that vectorise.
+
+Counter = sample index // 2; words (w0, w1) make the even sample, (w2, w3) the odd one:
+r = sqrt(-2 ln((w0 + 0.5)/2^32)), I + jQ = r exp(j 2 pi w1/2^32), both parts of unit variance.
+Philox: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+PASS = 256  # samples
+
+_f32, _u32, _u64 = np.float32, np.uint32, np.uint64
+_COMPILE = dict(cache=True, nogil=True, error_model="numpy")
+_M0, _M1 = _u64(0xD2511F53), _u64(0xCD9E8D57)
+_W0, _W1 = _u32(0x9E3779B9), _u32(0xBB67AE85)
+_LOW, _HALF = _u64(0xFFFFFFFF), _u64(32)
+_LN2, _ROOT2 = _f32(math.log(2.0)), _f32(math.sqrt(2.0))
+_TURN = _f32(2.0 * math.pi * 2.0**-32)
+
+
+@njit("void(u4[:,::1],u8,u8,i8)", **_COMPILE)
+def _words(out, key, first, count):
+    """Words (4, counter) of the counters first .. first + count; the upper half of the 128-bit counter is zero."""
+    for i in range(count):
+        counter = first + _u64(i)
+        c0, c1, c2, c3 = _u32(counter & _LOW), _u32(counter >> _HALF), _u32(0), _u32(0)
+        k0, k1 = _u32(key & _LOW), _u32(key >> _HALF)
+        for _ in range(10):
+            p0 = _M0 * _u64(c0)
+            p1 = _M1 * _u64(c2)
+            c0, c1, c2, c3 = _u32(p1 >> _HALF) ^ c1 ^ k0, _u32(p1 & _LOW), _u32(p0 >> _HALF) ^ c3 ^ k1, _u32(p0 & _LOW)
+            k0 = _u32(k0 + _W0)
+            k1 = _u32(k1 + _W1)
+        out[0, i], out[1, i], out[2, i], out[3, i] = c0, c1, c2, c3
+
+
+@njit("void(u4[::1],u4[::1],f4[::1],i4[::1],f4[::1],f4[::1])", fastmath={"contract"}, **_COMPILE)
+def _box_muller(magnitude, angle, number, bits, re, im):
+    """Two unit normals per pair of words; logarithm, sine and cosine as single-precision polynomials (Cephes)."""
+    for i in range(number.size):
+        number[i] = _f32(magnitude[i]) + _f32(0.5)
+    for i in range(number.size):
+        e = (bits[i] >> 23) - 127
+        bits[i] = (bits[i] & 0x007FFFFF) | 0x3F800000
+        re[i] = _f32(e - 32)
+    for i in range(number.size):
+        m = number[i]
+        large = m > _ROOT2
+        m = m * _f32(0.5) if large else m
+        e = re[i] + (_f32(1.0) if large else _f32(0.0))
+        x = m - _f32(1.0)
+        z = x * x
+        p = _f32(7.0376836292e-2)
+        p = p * x - _f32(1.1514610310e-1)
+        p = p * x + _f32(1.1676998740e-1)
+        p = p * x - _f32(1.2420140846e-1)
+        p = p * x + _f32(1.4249322787e-1)
+        p = p * x - _f32(1.6668057665e-1)
+        p = p * x + _f32(2.0000714765e-1)
+        p = p * x - _f32(2.4999993993e-1)
+        p = p * x + _f32(3.3333331174e-1)
+        log = x - _f32(0.5) * z + x * z * p + e * _LN2
+        number[i] = math.sqrt(max(_f32(-2.0) * log, _f32(0.0)))
+    for i in range(number.size):
+        quadrant = ((angle[i] + _u32(0x20000000)) >> _u32(30)) & _u32(3)
+        rest = np.int32(angle[i] - (quadrant << _u32(30)))
+        x = _f32(rest) * _TURN
+        z = x * x
+        s = x + x * z * (_f32(-1.6666654611e-1) + z * (_f32(8.3321608736e-3) - z * _f32(1.9515295891e-4)))
+        c = _f32(1.0) - _f32(0.5) * z + z * z * (_f32(4.166664568298827e-2) + z * (_f32(-1.388731625493765e-3) + z * _f32(2.443315711809948e-5)))
+        swap = (quadrant & _u32(1)) != _u32(0)
+        a = s if swap else c
+        b = c if swap else s
+        re[i] = number[i] * (-a if (quadrant == _u32(1)) | (quadrant == _u32(2)) else a)
+        im[i] = number[i] * (-b if quadrant >= _u32(2) else b)
+
+
+@njit("void(u8,i8,f4,f4[::1],f4[::1])", **_COMPILE)
+def _add(key, first, scale, out_re, out_im):
+    words = np.empty((4, PASS // 2), np.uint32)
+    magnitude = np.empty(PASS, np.uint32)
+    angle = np.empty(PASS, np.uint32)
+    number = np.empty(PASS, np.float32)
+    re = np.empty(PASS, np.float32)
+    im = np.empty(PASS, np.float32)
+    bits = number.view(np.int32)
+    for at in range(0, out_re.size, PASS):
+        _words(words, key, _u64((first + at) // 2), PASS // 2)
+        for i in range(PASS // 2):
+            magnitude[2 * i], angle[2 * i] = words[0, i], words[1, i]
+            magnitude[2 * i + 1], angle[2 * i + 1] = words[2, i], words[3, i]
+        _box_muller(magnitude, angle, number, bits, re, im)
+        for i in range(min(PASS, out_re.size - at)):
+            out_re[at + i] += scale * re[i]
+            out_im[at + i] += scale * im[i]
+
+
+def words(key: int, first: int, count: int) -> NDArray[np.uint32]:
+    """Raw Philox words (4, counter) of the counters from `first`."""
+    out = np.empty((4, count), np.uint32)
+    _words(out, _u64(key), _u64(first), count)
+    return out
+
+
+def add(key: int, first: int, power: float, out_re: NDArray[np.float32], out_im: NDArray[np.float32]) -> None:
+    """Add complex noise of variance `power` per sample to one channel's samples; `first`, even, is the index of the first of them."""
+    _add(_u64(key), first, _f32(math.sqrt(0.5 * power)), out_re, out_im)

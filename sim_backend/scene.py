@@ -1,0 +1,145 @@
+"""Where the antennas, the scatterers and the target of a world are at any instant, and the paths between them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.clock import Instant
+from hil.units import SPEED_OF_LIGHT, from_db
+from sim_backend import seeds
+from sim_backend.motion import Journey, Walker
+from sim_backend.paths import Echo, Itself, Path, Rays, Scatterers, Sight, trace
+from sim_backend.settings import Emulated
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Antenna:
+    """An antenna on a channel, at origin + axis (offset + sign x reading of its stage axis), metres."""
+
+    channel: int
+    origin: Floats
+    axis: Floats
+    offset: float
+    stage: str | None
+    stage_axis: str | None
+    sign: float
+    amplitude: float  # square root of the power gain
+
+    @classmethod
+    def parse(cls, item: Mapping[str, Any], side: str) -> Antenna:
+        return cls(
+            channel=int(item[side]),
+            origin=np.array(item["origin_m"], float),
+            axis=np.array(item.get("axis", (1.0, 0.0, 0.0)), float),
+            offset=float(item.get("offset_m", 0.0)),
+            stage=item.get("stage"),
+            stage_axis=item.get("stage_axis"),
+            sign=float(item.get("sign", 1)),
+            amplitude=float(np.sqrt(from_db(item.get("gain_dbi", 0.0)))),
+        )
+
+
+def antennas(radio: Mapping[str, Any], side: str) -> tuple[Antenna, ...]:
+    """The antennas of one side (`transmit` or `receive`) of a radio, in the order of their channels."""
+    found = [Antenna.parse(item, side) for item in radio["antennas"] if item.get(side) is not None]
+    return tuple(sorted(found, key=lambda antenna: antenna.channel))
+
+
+class Room:
+    """Antennas on their stages, scatterers and the target: the `Scene` of a world."""
+
+    def __init__(
+        self,
+        carrier_hz: float,
+        transmit: Mapping[str, tuple[Antenna, ...]],
+        receive: Mapping[str, tuple[Antenna, ...]],
+        journeys: Mapping[str, Journey],
+        scatterers: Scatterers | None,
+        target: Walker | None,
+        target_area: float = 1.0,
+    ) -> None:
+        self.carrier = carrier_hz
+        self.wavelength = SPEED_OF_LIGHT / carrier_hz
+        self._sides = {"transmit": transmit, "receive": receive}
+        self._journeys = journeys
+        self.scatterers = scatterers
+        self.target, self.target_area = target, target_area
+        self._itself = Itself()
+        self._sight = Sight()
+
+    def channels(self, radio: str, side: str) -> NDArray[np.int64]:
+        """(antenna,) the channels the antennas of one side hang on."""
+        return np.array([antenna.channel for antenna in self._sides[side][radio]], np.int64)
+
+    def positions(self, radio: str, side: str, at: Sequence[Instant]) -> Floats:
+        """(instant, antenna, 3) metres of the antennas of one side of a radio."""
+        elements = self._sides[side][radio]
+        out = np.empty((len(at), len(elements), 3))
+        for e, antenna in enumerate(elements):
+            if antenna.stage is None:
+                out[:, e] = antenna.origin + antenna.axis * antenna.offset
+            else:
+                journey = self._journeys[antenna.stage]
+                reading = np.array([journey.at(instant)[antenna.stage_axis] for instant in at])
+                out[:, e] = antenna.origin + antenna.axis * (antenna.offset + antenna.sign * reading)[:, None]
+        return out
+
+    def moves_within(self, transmitter: str, receiver: str, begin: Instant, end: Instant) -> bool:
+        return any(self._journeys[stage].moves_within(begin, end) for stage in self._stages(transmitter, receiver))
+
+    def place(self, transmitter: str, receiver: str, at: Instant) -> Hashable:
+        return tuple(tuple(self._journeys[stage].at(at).values()) for stage in self._stages(transmitter, receiver))
+
+    def static(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
+        first: Path = self._itself if transmitter == receiver else self._sight
+        return self._trace([first] + ([self.scatterers] if self.scatterers else []), transmitter, receiver, at)
+
+    def moving(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
+        if self.target is None:
+            return self._trace([], transmitter, receiver, at)
+        track = np.array([self.target.at(instant) for instant in at])
+        return self._trace([Echo(track, self.target_area)], transmitter, receiver, at)
+
+    def _trace(self, paths: Sequence[Path], transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
+        t, r = self.positions(transmitter, "transmit", at), self.positions(receiver, "receive", at)
+        gains = np.outer(self._amplitudes(receiver, "receive"), self._amplitudes(transmitter, "transmit"))
+        return trace(paths, t, r, self.wavelength, gains)
+
+    def _amplitudes(self, radio: str, side: str) -> Floats:
+        return np.array([antenna.amplitude for antenna in self._sides[side][radio]])
+
+    def _stages(self, transmitter: str, receiver: str) -> list[str]:
+        sides = self._sides["transmit"][transmitter] + self._sides["receive"][receiver]
+        return sorted({antenna.stage for antenna in sides if antenna.stage})
+
+
+def draw_scatterers(emulated: Emulated, seed: int) -> Scatterers | None:
+    """Points anywhere in the room with a uniform phase each."""
+    if not emulated.scatterers:
+        return None
+    rng = seeds.generator(seed, "scatterers")
+    low, high = np.sort(np.array(emulated.corners), axis=0)
+    positions = rng.uniform(low, high, (emulated.scatterers, 3))
+    phase = np.exp(2j * np.pi * rng.uniform(size=emulated.scatterers))
+    return Scatterers(positions, np.sqrt(from_db(emulated.scatter_db)) * phase)
+
+
+def draw_target(emulated: Emulated, prior: Mapping[str, Any] | None, seed: int) -> tuple[Walker, float] | None:
+    """The walking target and its radar cross-section in m^2. Its centre is drawn around the prior, horizontally, unless it is given."""
+    if prior is None and "position_m" not in emulated.target:
+        return None
+    prior = prior or {}
+    rng = seeds.generator(seed, "target")
+    offset = float(prior.get("position_std_m", 0.0)) * np.append(rng.standard_normal(2), 0.0)
+    phase, turn = rng.uniform(0, 2 * np.pi), 1.0 if rng.uniform() < 0.5 else -1.0
+    centre = np.array(emulated.target.get("position_m") or np.array(prior["position_m"], float) + offset, float)
+    speed = float(emulated.target.get("speed_m_s", turn * float(prior.get("speed_m_s", 1.0))))
+    area = float(emulated.target.get("area_m2", prior.get("area_m2", 1.0)))
+    return Walker(centre, float(emulated.target.get("radius_m", 1.5)), speed, phase), area

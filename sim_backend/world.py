@@ -1,0 +1,171 @@
+"""A world: radios, stages, a room and what was commanded when. `build` makes one from plain values.
+
+Samples are a pure function of the history of commands and of the seeds: any window that has passed can be evaluated again, in any
+order and cut in any way, with equal bits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.clock import Clock, Instant
+from hil.device import Capability
+from sim_backend import noise, seeds
+from sim_backend.converter import digitise, noise_power, receive_scale
+from sim_backend.history import Airing, Tuning
+from sim_backend.kernels import BLOCK
+from sim_backend.medium import Medium
+from sim_backend.motion import Journey
+from sim_backend.oscillator import Oscillator, draw
+from sim_backend.radio import Radio, with_bits
+from sim_backend.scene import Room, antennas, draw_scatterers, draw_target
+from sim_backend.settings import Emulated
+from sim_backend.stage import Axis, Stage
+from sim_backend.truth import Truth
+
+MEMORY_S = 30.0  # how long ended transmissions and moves are remembered
+BATCH = 512  # blocks evaluated at once
+
+
+class World:
+    """Radios and stages by name, on one clock. `truth` is for tests: no radio tells it."""
+
+    def __init__(self, clock: Clock, seed: int, emulated: Emulated, room: Room, oscillators: Mapping[str, Oscillator]) -> None:
+        self.clock, self.seed, self.emulated, self.room = clock, seed, emulated, room
+        self.oscillators = dict(oscillators)
+        self.medium = Medium(room)
+        self.windows: deque[tuple[Tuning, int, int]] = deque(maxlen=64)  # the latest windows asked for: tuning, first tick, samples
+        self.truth = Truth(self)
+        self._radios: dict[str, Radio] = {}
+        self._stages: dict[str, Stage] = {}
+        self._journeys: dict[str, Journey] = {}
+        self._airings: list[Airing] = []
+        self._aired = 0
+        self._lock = threading.RLock()
+
+    @property
+    def now(self) -> Instant:
+        return self.clock.now()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.sleep(seconds)
+
+    @property
+    def radios(self) -> Mapping[str, Radio]:
+        return self._radios
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        return self._stages
+
+    def radio(self, name: str) -> Radio:
+        """What a controller holds. KeyError for a name the site lacks."""
+        return self._radios[name]
+
+    def stage(self, name: str) -> Stage:
+        return self._stages[name]
+
+    def samples(self, tuning: Tuning, first: int, count: int) -> tuple[NDArray[np.complex64], float]:
+        """What a receiver digitised, (channel, sample) fractions of full scale, from its tick `first`; and the fraction at the rails."""
+        with self._lock:
+            airings = list(self._airings)
+            self.windows.append((tuning, first, count))
+        capability = self._radios[tuning.radio].capability
+        scale = np.array([receive_scale(capability.receive_full_scale_dbm, gain) for gain in tuning.gain_db])
+        out = np.empty((capability.receive_channels, count), np.complex64)
+        clipped = 0.0
+        at = first - first % BLOCK
+        while at < first + count:
+            size = min(BATCH * BLOCK, -(-(first + count - at) // BLOCK) * BLOCK)
+            port_re, port_im = self.port(tuning, at, size // BLOCK, airings)
+            low, high = max(first, at), min(first + count, at + size)
+            part = np.s_[:, low - at : high - at]
+            out[:, low - first : high - first], held = digitise(port_re[part], port_im[part], scale, capability.bits)
+            clipped += held * (high - low) / count
+            at += size
+        return out, clipped
+
+    def port(self, tuning: Tuning, first: int, blocks: int, airings: list[Airing]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Signals and noise at the ports of a receiver, (channel, sample) in square-root watts, whole blocks from tick `first`."""
+        wired = self.channels(tuning.radio, "receive")
+        heard = np.zeros((2, wired.size, blocks * BLOCK), np.float32)
+        if wired.size:
+            self.medium.receive(tuning, airings, first, heard[0], heard[1])
+        channels = len(tuning.gain_db)
+        if wired.size == channels:
+            port = heard
+        else:
+            port = np.zeros((2, channels, blocks * BLOCK), np.float32)
+            port[:, wired] = heard
+        for channel, gain in enumerate(tuning.gain_db):
+            key = seeds.key(self.seed, tuning.radio, "noise", channel, tuning.rate)
+            noise.add(key, first, noise_power(tuning.rate, self.emulated.noise_figure_db, gain), port[0, channel], port[1, channel])
+        return port[0], port[1]
+
+    def channels(self, radio: str, side: str) -> NDArray[np.int64]:
+        """Channels of a radio that have an antenna, in the order of the antennas."""
+        return self.room.channels(radio, side)
+
+    def air(self, airing: Airing) -> None:
+        """Remember a transmission that starts; forget those that ended long ago."""
+        with self._lock:
+            self._aired += 1
+            airing.number = self._aired
+            horizon = self.clock.now().after(-MEMORY_S)
+            self._airings = [other for other in self._airings if other.stop is None or horizon < other.stop] + [airing]
+            for journey in self._journeys.values():
+                journey.forget_before(horizon)
+
+    def airings(self) -> list[Airing]:
+        """Every transmission remembered, in the order of their starts."""
+        with self._lock:
+            return list(self._airings)
+
+    def on_air(self, radio: str, at: Instant) -> Airing | None:
+        """The transmission of a radio at an instant."""
+        with self._lock:
+            found = [a for a in self._airings if a.radio == radio and a.start <= at and (a.stop is None or at < a.stop)]
+        return found[-1] if found else None
+
+
+def build(site: Mapping[str, Any], clock: Clock) -> World:
+    """A world of plain values.
+
+    site: carrier_hz; seed (of noise, scatterers, target, latencies, phases); radios [name, serial, part, capability {fields of
+    `Capability`}, antennas [transmit, receive (channel or None), origin_m, axis, offset_m, stage, stage_axis, sign, gain_dbi]];
+    stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm}, homed (default True)]; target
+    {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table of `settings.Emulated`, whose seed draws the
+    imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
+    """
+    emulated = Emulated.parse(site.get("emulated") or {})
+    seed = int(site.get("seed", 1))
+    stages = {item["name"]: {name: Axis.parse(axis) for name, axis in item["axes"].items()} for item in site.get("stages", ())}
+    journeys = {name: Journey({axis: value.start for axis, value in axes.items()}) for name, axes in stages.items()}
+    target = draw_target(emulated, site.get("target"), seed)
+    room = Room(
+        float(site["carrier_hz"]),
+        {radio["name"]: antennas(radio, "transmit") for radio in site["radios"]},
+        {radio["name"]: antennas(radio, "receive") for radio in site["radios"]},
+        journeys,
+        draw_scatterers(emulated, seed),
+        *(target or (None,)),
+    )
+    oscillators = {radio["name"]: draw(emulated.oscillator, emulated.seed, radio["name"]) for radio in site["radios"]}
+    world = World(clock, seed, emulated, room, oscillators)
+    for item in site["radios"]:
+        plain = {"part": item.get("part", ""), "serial": item.get("serial", "")} | dict(item["capability"])
+        capability = Capability(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
+        world._radios[item["name"]] = Radio(world, item["name"], with_bits(capability, emulated.bits), oscillators[item["name"]])
+    for item in site.get("stages", ()):
+        name = item["name"]
+        world._journeys[name] = journeys[name]
+        homed = bool(item.get("homed", True))
+        world._stages[name] = Stage(world, name, stages[name], journeys[name], emulated.settle_s, emulated.repeatability_m, homed)
+    return world
