@@ -1,0 +1,286 @@
+"""The one command, `hil`: parses, calls, prints, exits. What a command does is in `hil.commands`; nothing heavy is imported up here.
+
+Exit codes: 0 done; 1 the answer is no; 2 input; 3 the bench failed; 4 safe state; 70 a bug; 130 Ctrl-C; 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import hil
+from hil.commands.streams import Streams
+from hil.errors import HilError, InputError
+
+BUG, INTERRUPTED, TERMINATED = 70, 130, 143
+GROUPS = ("start", "run", "look", "serve")
+
+
+class Grouped(TyperGroup):
+    """Help with the commands by what one wants to do."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for group in GROUPS:
+            commands = [(name, one) for name, one in self.commands.items() if getattr(one, "rich_help_panel", None) == group]
+            with formatter.section(group):
+                formatter.write_dl([(name, one.get_short_help_str(100)) for name, one in commands])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _write_examples(self.epilog, formatter)
+
+
+class Exampled(TyperCommand):
+    """Help that names arguments as the usage line does and ends with examples as they would be typed."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and param.param_type_name == "argument":
+                sections["Arguments"].append((getattr(param, "metavar", None) or record[0], record[1]))
+            elif record is not None:
+                sections["Options"].append(record)
+        for name, rows in sections.items():
+            if rows:
+                with formatter.section(name):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _write_examples(self.epilog, formatter)
+
+
+def _write_examples(epilog: str | None, formatter: Any) -> None:
+    with formatter.section("Examples"):
+        for line in (epilog or "").splitlines():
+            formatter.write(f"  {line}\n")
+
+
+app = typer.Typer(
+    cls=Grouped,
+    name="hil",
+    help="Closed-loop trials with movable antennas, on the emulator or over the air. Emulated unless you say --air.",
+    epilog="hil new my-lab && hil run my-lab\nhil runs",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class Depth(StrEnum):
+    """How much of the real plumbing an emulated run exercises."""
+
+    process = "process"
+    nodes = "nodes"
+
+
+class Color(StrEnum):
+    """When to colour."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+Bench = Annotated[
+    list[Path] | None, typer.Argument(metavar="BENCH", help="a folder, or its scenario.toml and testbed.toml", show_default=False)
+]
+RunName = Annotated[str, typer.Argument(metavar="[RUN]", help="name, unique part of one, path, last, last~1")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="where results go")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="errors only")]
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, show_default=False, help="states and settings; -vv wire traffic")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout")]
+Colored = Annotated[Color, typer.Option("--color", help="auto: on a terminal, unless NO_COLOR")]
+
+_streams = Streams()
+_received: list[int] = []  # signals other than Ctrl-C that asked for the end
+
+
+def _speak(command: str, quiet: bool, verbose: int, json: bool, color: Color) -> Streams:
+    global _streams
+    _streams = Streams(command, quiet, verbose, json, str(color))
+    return _streams
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"hil {hil.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it and leave")] = False) -> None:
+    """Closed-loop trials with movable antennas, on the emulator or over the air. Emulated unless you say --air."""
+
+
+@app.command(cls=Exampled, rich_help_panel="start", epilog="hil new my-lab\nhil new my-lab --from quickstart")
+def new(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="folder to make")],
+    example: Annotated[str, typer.Option("--from", metavar="EXAMPLE", help="bench to begin with")] = "quickstart",
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Start a bench from an example."""
+    from hil.commands import bench
+
+    bench.new(_speak("new", quiet, verbose, json, color), directory, example)
+
+
+@app.command(cls=Exampled, rich_help_panel="start", epilog="hil check my-lab\nhil check my-lab/scenario.toml node.toml")
+def check(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="benches and files of any kind")],
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Read every file, all errors at once; cross-check a bench."""
+    from hil.commands import bench
+
+    bench.check(_speak("check", quiet, verbose, json, color), paths)
+
+
+@app.command(cls=Exampled, rich_help_panel="run", epilog="hil run my-lab --seed 7\nhil run --resume last")
+def run(
+    bench: Bench = None,
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="at most, baselines not counted", show_default=False)] = None,
+    designer: Annotated[str | None, typer.Option(metavar="D", help="who designs: robust, nominal, module:Class", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="of all randomness")] = 1,
+    depth: Annotated[Depth, typer.Option(help="emulated: one process, or real node processes")] = Depth.process,
+    air: Annotated[bool, typer.Option("--air", help="the hardware: radiates and moves, asks first")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="describe only, open nothing")] = False,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with an interrupted run", show_default=False)] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="skip the question that --air asks")] = False,
+    timeout: Annotated[float | None, typer.Option(metavar="S", min=0.1, help="longest wait for one answer", show_default=False)] = None,
+    runs: Runs = Path("runs"),
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """The closed loop: explore, then rounds of sounding, design, motion, measurement."""
+    from hil.commands import trial
+
+    streams = _speak("run", quiet, verbose, json, color)
+    if air and depth is not Depth.process:
+        raise InputError("usage", "one of the two", key="--air --depth", fix="leave out --depth: over the air there is only one")
+    asked = trial.Asked(
+        paths=tuple(bench or ()), runs=runs, seed=seed, depth=str(depth), rounds=rounds, designer=designer, timeout=timeout, resume=resume,
+        plan=plan, air=air,
+    )  # fmt: skip
+    raise typer.Exit(trial.run(streams, asked))
+
+
+@app.command(cls=Exampled, rich_help_panel="look", epilog="hil runs\nhil runs --runs /data/runs --json")
+def runs(runs: Runs = Path("runs"), quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto) -> None:
+    """List the runs there are."""
+    from hil.commands import look
+
+    look.runs(_speak("runs", quiet, verbose, json, color), runs)
+
+
+@app.command(cls=Exampled, rich_help_panel="look", epilog="hil report\nhil report last~1 --out before.html")
+def report(
+    run: RunName = "last",
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="instead of RUN/report.html", show_default=False)] = None,
+    runs: Runs = Path("runs"),
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Make a run's HTML report from its folder."""
+    from hil.commands import look
+
+    look.report(_speak("report", quiet, verbose, json, color), run, runs, out)
+
+
+@app.command(cls=Exampled, rich_help_panel="serve", epilog="hil node node.toml\nhil node node.toml -v")
+def node(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="node.toml")],
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """The daemon beside the hardware."""
+    from hil.commands import serve
+
+    raise typer.Exit(serve.node(_speak("node", quiet, verbose, json, color), file))
+
+
+# -- around every command -----------------------------------------------------------------------------------------------------------------
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; prints errors, raises nothing but SystemExit's own."""
+    global _streams
+    _streams = _first_streams(arguments)
+    usage_error = typer.BadParameter.__mro__[1]  # the parser's base of what is wrong with a command line
+    try:
+        code = typer.main.get_command(app).main(args=list(arguments), prog_name="hil", standalone_mode=False)
+        return _by_signal(code if isinstance(code, int) else 0)
+    except HilError as error:
+        _streams.failed(error)
+        return error.exit_code
+    except usage_error as error:
+        return _usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return _by_signal(INTERRUPTED)
+    except BrokenPipeError:
+        return 0  # whoever read stdout has enough
+    except Exception as error:
+        return _bug(error)
+
+
+def _by_signal(code: int) -> int:
+    """An interruption by SIGTERM or a closed terminal has its own code; what caught it on the way knows only that there was one."""
+    return TERMINATED if code == INTERRUPTED and _received else code
+
+
+def _first_streams(arguments: Sequence[str]) -> Streams:
+    """How to speak before the command line is understood: an error in it must obey --json and --color too."""
+    color = next((arguments[i + 1] for i, word in enumerate(arguments[:-1]) if word == "--color"), "auto")
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    return Streams(command, quiet="-q" in arguments, json="--json" in arguments, color=color if color in list(Color) else "auto")
+
+
+def _usage(error: Any) -> int:
+    """A command line that cannot be understood, in two lines."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 2
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "hil"
+    text = error.format_message().replace("Value error, ", "")  # the parser's words for a value outside its choices
+    _streams.failed(InputError("usage", text[:1].lower() + text[1:].rstrip("."), key=path, fix=f"see `{path} --help`"))
+    return 2
+
+
+def _bug(error: Exception) -> int:
+    """Something nobody foresaw: the traceback goes to a file, and to the terminal only with -vv."""
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile("w", prefix="hil-bug-", suffix=".txt", delete=False) as log:
+        log.write(f"hil {hil.__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n{text}")
+    if _streams.verbose > 1:
+        print(text, file=sys.stderr)
+    first = (str(error).splitlines() or [""])[0]
+    bug = HilError("bug", f"{type(error).__name__}: {first}", note=f"the traceback is in {log.name}", fix="report it with that file")
+    _streams.failed(bug)
+    return BUG
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    _received.append(number)
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """Entry point."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    sys.exit(call(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`hil run`: a trial from its files to its report; or only its plan; or a refusal that names what is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hil.commands.rounds import RoundsView
+from hil.commands.streams import Streams
+from hil.errors import HilError, InputError
+from hil.files import BenchFiles, read_bench
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags of `hil run`."""
+
+    paths: tuple[Path, ...]
+    runs: Path
+    seed: int = 1
+    depth: str = "process"
+    rounds: int | None = None
+    designer: str | None = None
+    timeout: float | None = None
+    resume: str | None = None
+    plan: bool = False
+    air: bool = False
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the flags change in the scenario."""
+        changes: dict[str, Any] = {} if self.rounds is None else {"rounds.max": self.rounds}
+        return changes if self.designer is None else {**changes, "design.designer": self.designer}
+
+
+def run(streams: Streams, asked: Asked) -> int:
+    """Returns the exit code: 0, 1 where a design was infeasible, 3 or 4 where the bench failed, 130 where it was interrupted."""
+    if asked.resume is not None:
+        _refuse_beside_resume(asked)
+    elif not asked.paths:
+        raise InputError("usage", "a bench is wanted", key="hil run", fix="hil run BENCH, or hil run --resume RUN")
+    if asked.air or asked.plan:
+        return _describe(streams, asked)
+    return _trial(streams, asked)
+
+
+def _refuse_beside_resume(asked: Asked) -> None:
+    """A resumed run goes on as it began: its bench, seed, depth and designer are those in its folder."""
+    given = [flag for flag, is_given in (("BENCH", asked.paths), ("--rounds", asked.rounds), ("--designer", asked.designer), ("--plan", asked.plan),
+                                         ("--air", asked.air)) if is_given]  # fmt: skip
+    if given:
+        raise InputError(
+            "usage", "a resumed run goes on as it began", key="--resume", found=", ".join(given), fix=f"hil run --resume {asked.resume}"
+        )
+
+
+def _describe(streams: Streams, asked: Asked) -> int:
+    """--plan and --air: what would be done. Opens no device."""
+    from hil.commands import plan
+
+    files = read_bench(*asked.paths)
+    if asked.changes:
+        files = BenchFiles(files.scenario.replace(asked.changes), files.testbed, files.nodes, files.folder)
+    planned = plan.plan(files)
+    radiates, moves = plan.radiates(files, planned), plan.moves(files, planned)
+    if asked.air:
+        for head, lines in (("Radiates", radiates), ("Moves", moves)):
+            for index, line in enumerate(lines):
+                streams.say(f"{head if index == 0 else '':<9} {line}")
+        raise plan.no_driver(files)
+    line = planned.line(asked.runs)
+    streams.result(line)
+    streams.done(
+        {"devices": planned.devices, "rounds": planned.rounds, "virtual_s": planned.seconds, "capture_bytes": planned.bytes,
+         "duty": planned.duty, "radiates": radiates, "moves": moves}
+    )  # fmt: skip
+    return 0
+
+
+def _trial(streams: Streams, asked: Asked) -> int:
+    from hil import bench as benches
+    from hil.records import read
+
+    view = RoundsView(streams)
+    more: dict[str, Any] = {"observers": [view], "runs": asked.runs, "command": command_line()}
+    if asked.timeout is not None:
+        more["timeout"] = asked.timeout
+    if asked.resume is not None:
+        opened = benches.resume(asked.resume, **more)
+    else:
+        bench = benches.load(*asked.paths)
+        bench = bench.replace(asked.changes) if asked.changes else bench
+        opened = benches.open(bench, depth=asked.depth, seed=asked.seed, **more)
+    with opened as lab:
+        view.opening(_shown(lab.folder), lab.seed, lab.depth, lab.scenario, lab.testbed)
+        lab.run()
+    finished = read(lab.folder)
+    return report(streams, view, finished)
+
+
+def report(streams: Streams, view: RoundsView, run: Any) -> int:
+    """The last lines of a run that ended, however it did, and the code to leave with."""
+    from hil.report import write
+
+    page = write(run.folder)
+    for line in view.summary():
+        streams.result(line)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    size = page.stat().st_size / 1e6
+    streams.result(f"report      {_shown(page)}   {size:.1f} MB   ({run.wall_s:.0f} s on {cores} core{'' if cores == 1 else 's'})")
+    code = exit_code(view)
+    if code >= 3:
+        streams.say(f"resume      hil run --resume {run.name}")
+    streams.done({"run": run.name, "folder": str(run.folder), "report": str(page), **view.result()}, ok=code == 0)
+    return code
+
+
+def exit_code(view: RoundsView) -> int:
+    """What the way a run ended means to the shell."""
+    if view.how in ("converged", "limit"):
+        return 1 if any(row.infeasible for row in view.rows) else 0
+    return {"interrupted": 130, "safe": 4}.get(view.how, 3)
+
+
+def _shown(path: Path) -> str:
+    """Relative where that is shorter."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def command_line() -> str:
+    """The command as it was typed, for the record."""
+    import shlex
+
+    return shlex.join(["hil", *sys.argv[1:]])
