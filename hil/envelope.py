@@ -201,7 +201,8 @@ def check_waveform(
         if not limits.band_hz[0] <= low <= high <= limits.band_hz[1]:
             raise DeviceError(
                 "out-of-band", "the signal leaves the permitted band", where=where,
-                found=f"{(low + high) / 2e9:.6g} GHz +- {(high - low) / 2e6:.4g} MHz", allowed=_band(limits.band_hz), note="nothing was loaded",
+                found=f"{(low + high) / 2e9:.6g} GHz +- {(high - low) / 2e6:.4g} MHz", allowed=_band(limits.band_hz),
+                note="nothing was loaded",
             )  # fmt: skip
     return power
 

@@ -49,9 +49,13 @@ class _Line:
                 reply, payload = wire.receive_reply(self._channel)
             except TimeoutError as error:
                 self._channel.close()  # a late reply would be taken for the next one's
-                raise DeviceError("timeout", "the emulator did not answer", where=self._name, found=f"nothing within {timeout_s:.1f} s") from error
+                raise DeviceError(
+                    "timeout", "the emulator did not answer", where=self._name, found=f"nothing within {timeout_s:.1f} s"
+                ) from error
             except OSError as error:
-                raise DeviceError("no-world", "the emulator has gone, or the device is closed", where=self._name, found=str(error)) from error
+                raise DeviceError(
+                    "no-world", "the emulator has gone, or the device is closed", where=self._name, found=str(error)
+                ) from error
             if (trip := time.monotonic() - sent) < self._ahead[0]:
                 self._ahead = (trip, reply.at.since(self._clock.now()) + trip / 2.0)
         if isinstance(reply.body, wire.Failed):
@@ -146,7 +150,8 @@ class RemoteRadio(_Lines):
         self._need_open()
         body, payload = self._work.ask(wire.Capture(samples, timeout_s), timeout_s + COMPUTE_S)
         return Capture(
-            wire.unpack(payload, body.shape, body.codes, body.full_scale), body.sample_rate_hz, body.carrier_hz, body.gain_db, body.first_sample,
+            wire.unpack(payload, body.shape, body.codes, body.full_scale), body.sample_rate_hz, body.carrier_hz, body.gain_db,
+            body.first_sample,
             body.version, body.loss, self._work.here(body.clock), body.full_scale, body.clipped, self.name,
         )  # fmt: skip
 

@@ -65,7 +65,8 @@ class ZeroMq:
                 reached = sum(not isinstance(o, Silent) for o in outcomes)
                 raise LinkError(
                     "no-answer", f"silent for {outcome.seconds:.1f} s in `hello`", where=f"node `{node}` {outcome.address}",
-                    note=f"reached {reached} of {len(self.nodes)} nodes; nothing was started", fix="on that machine `hil node node.toml -v`",
+                    note=f"reached {reached} of {len(self.nodes)} nodes; nothing was started",
+                    fix="on that machine `hil node node.toml -v`",
                 )  # fmt: skip
             if not isinstance(outcome[0], m.Described) or outcome[0].node != node:
                 raise LinkError(

@@ -227,7 +227,8 @@ class Link:
         silent = [outcome for outcome in bad if isinstance(outcome, Silent)]
         if silent:
             raise LinkError(
-                "no-answer", f"silent for {silent[0].seconds:.1f} s in `{what}`", where=f"node `{silent[0].node}` {silent[0].address}".rstrip(),
+                "no-answer", f"silent for {silent[0].seconds:.1f} s in `{what}`",
+                where=f"node `{silent[0].node}` {silent[0].address}".rstrip(),
                 note=f"reached {len(outcomes) - len(silent)} of {len(outcomes)} nodes; the others do it by their leases",
             )  # fmt: skip
         for error in bad:

@@ -17,7 +17,8 @@ def loopback(address: str) -> str:
     if not _LOOPBACK.fullmatch(address):
         raise InputError(
             "not-loopback", "a node answers on this machine only until it has keys", found=address,
-            allowed="tcp://127.0.0.1:PORT, or ipc:// and a path", fix="run the controller on the node's machine; keys for other machines come later",
+            allowed="tcp://127.0.0.1:PORT, or ipc:// and a path",
+            fix="run the controller on the node's machine; keys for other machines come later",
         )  # fmt: skip
     return address
 

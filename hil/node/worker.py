@@ -1,4 +1,6 @@
-"""The one place that touches devices: carries out requests, keeps the envelope, mutes after every error and when its controller falls silent.
+"""The one place that touches devices: carries out requests, keeps the envelope, mutes after every error.
+
+It mutes and halts as well when its controller falls silent.
 
 The same Worker serves a controller in its own process (depth `process`, `hil.link.local`) and one behind ZeroMQ (`hil.link.server`).
 Requests to different devices may come from different threads; `mute`, `halt` and `tick` may come at any time from any thread.
@@ -33,11 +35,12 @@ class Worker:
     """
 
     def __init__(
-        self, name: str, radios: Mapping[str, Radio], stages: Mapping[str, Stage], limits: Limits = Limits(), *, clock: Clock,
+        self, name: str, radios: Mapping[str, Radio], stages: Mapping[str, Stage], limits: Limits | None = None, *, clock: Clock,
         lease_s: float | None = None, rails: Mapping[str, Rail] | None = None,
         antenna_gain_dbi: Mapping[str, Sequence[float]] | None = None, safe: str = "",
     ) -> None:  # fmt: skip
-        self.name, self.radios, self.stages, self.limits, self.clock = name, dict(radios), dict(stages), limits, clock
+        self.name, self.radios, self.stages, self.clock = name, dict(radios), dict(stages), clock
+        self.limits = limits or Limits()
         self.lease_s = lease_s
         self._rails, self._gains = dict(rails or {}), dict(antenna_gain_dbi or {})
         self._lock = threading.RLock()  # state below; never held while a device works
@@ -50,7 +53,7 @@ class Worker:
         self._braked = 0
         self._safe, self._held = safe, ""
         self._owner, self._until = "", clock.now()
-        self._duty = Duty(limits)
+        self._duty = Duty(self.limits)
         self.executed = 0
         self._do: dict[type, Callable[[Any, Sequence[NDArray[Any]]], m.Message | Answer]] = {
             m.Hello: lambda request, arrays: self.described(), m.Describe: lambda request, arrays: self.described(),

@@ -184,7 +184,8 @@ class InstantStage:
     """Implements `hil.device.Stage`: linear travel at the asked speed, exact arrival, brakes within a step."""
 
     def __init__(
-        self, name: str, clock: Clock | None = None, *, axes: Mapping[str, Sequence[float]] | None = None, std: float = 1e-5, homed: bool = True,
+        self, name: str, clock: Clock | None = None, *, axes: Mapping[str, Sequence[float]] | None = None, std: float = 1e-5,
+        homed: bool = True,
         journal: str | None = None,
     ) -> None:  # fmt: skip
         self.name = name

@@ -196,7 +196,8 @@ def what_is_not_there_is_refused(bench: Bench) -> None:
 
 
 RULES = (
-    settings_are_read_back, a_version_goes_on_the_air_in_two_phases, captures_name_the_version_in_force, a_radio_that_is_not_named_is_silent,
+    settings_are_read_back, a_version_goes_on_the_air_in_two_phases, captures_name_the_version_in_force,
+    a_radio_that_is_not_named_is_silent,
     one_bad_waveform_stops_all, more_power_than_stated_is_refused, changing_the_attenuation_forgets_what_was_checked,
     stages_move_and_say_where_they_are, a_move_beyond_travel_moves_nothing, what_is_not_there_is_refused,
 )  # fmt: skip

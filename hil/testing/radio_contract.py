@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,13 +95,19 @@ def an_impossible_setting_is_refused(radio: Radio, setting: Setting, tolerance: 
             radio.configure(Setting(carrier, setting.sample_rate_hz, setting.receive_gain_db, setting.attenuation_db))
     with refused(silent=radio):
         radio.configure(Setting(setting.carrier_hz, 2.0 * can.sample_rate_hz[1], setting.receive_gain_db, setting.attenuation_db))
-    if can.receive_channels:
-        gains = (can.receive_gain_db[1] + 20.0,) * can.receive_channels
-        with refused(silent=radio):
-            radio.configure(Setting(setting.carrier_hz, setting.sample_rate_hz, gains, setting.attenuation_db))
-    if can.transmit_channels:
-        with refused(silent=radio):
-            radio.configure(Setting(setting.carrier_hz, setting.sample_rate_hz, setting.receive_gain_db, (-10.0,) * can.transmit_channels))
+    for name, channels, limit in (
+        ("receive_gain_db", can.receive_channels, can.receive_gain_db[1] + 20.0),
+        ("attenuation_db", can.transmit_channels, can.attenuation_db[0] - 20.0),
+    ):
+        if channels:
+            asked = replace(setting, **{name: (limit,) * channels})
+            try:
+                became = radio.configure(asked)
+            except DeviceError:
+                pass
+            else:
+                assert differences(asked, became, tolerance), f"{name} of {limit} dB cannot have been taken"
+            assert radio.version is None
 
 
 def a_capture_carries_what_it_must(radio: Radio, setting: Setting, tolerance: Tolerance) -> None:
@@ -212,7 +219,8 @@ def closing_is_final_and_may_be_repeated(radio: Radio, setting: Setting, toleran
 
 
 RULES = (
-    is_a_radio, a_setting_is_taken_and_read_back, an_impossible_setting_is_refused, a_capture_carries_what_it_must, a_capture_refuses_nonsense,
+    is_a_radio, a_setting_is_taken_and_read_back, an_impossible_setting_is_refused, a_capture_carries_what_it_must,
+    a_capture_refuses_nonsense,
     loading_is_not_sending, a_bad_waveform_is_refused, a_version_that_is_not_loaded_is_refused, the_waveform_may_change_after_loading,
     closing_is_final_and_may_be_repeated,
 )  # fmt: skip

@@ -146,6 +146,7 @@ def a_halt_brakes_on_the_way(stage: Stage, speed: float, acceleration: float) ->
 
 
 RULES = (
-    is_a_stage, a_homed_stage_knows_where_it_is, a_move_returns_when_arrived, axes_that_are_not_named_stay, a_move_beyond_limits_moves_nothing,
+    is_a_stage, a_homed_stage_knows_where_it_is, a_move_returns_when_arrived, axes_that_are_not_named_stay,
+    a_move_beyond_limits_moves_nothing,
     a_halted_stage_moves_again, closing_is_final_and_may_be_repeated,
 )  # fmt: skip
