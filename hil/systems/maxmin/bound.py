@@ -8,13 +8,12 @@ interference Q_vu likewise. Precoders W_a >= 0 of any rank that give every user 
 
 M_a = diag(lambda_a) - mu conj(a) a^T >= 0. (This is the dual of the semidefinite program with the two S-procedure constraints: the
 strategy's second moment is its multiplier.) If sum_b tones_b cost_b > sum lambda cap - mu floor, level gamma is out of reach. Whatever
-the prices, strategies and eta, the conclusion holds; good ones come from the multipliers of the designer's last cone program.
-The largest feasible eta is the fixed point of a standard interference function, reached from below, so each iterate is feasible.
+the prices, strategies and eta, the conclusion holds; good ones come from the multipliers of the designer's last cone program, or from
+`prices` where the floor binds. Without reward the largest feasible eta is the fixed point of a standard interference function (Yates
+1995), reached from below, so each iterate is feasible.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +21,16 @@ from numpy.typing import NDArray
 from hil.knowledge import Knowledge
 from hil.systems.maxmin import precoders
 from hil.systems.maxmin.prediction import paths_of
+from hil.systems.maxmin.prices import certificate
 from hil.systems.maxmin.problem import Problem
 from hil.systems.maxmin.worst_case import Field, norm
 from hil.units import to_db
 
-SCATTERS = (0.0, 1e-3, 5e-3, 2e-2)
-LEAST_PRICES = (1e-9, 1e-4, 1e-2)
+SCATTERS = (1e-3, 5e-3)  # shares of the interfering error's energy that point anywhere
+LEAST_PRICES = (1e-9, 1e-3)  # of the highest price
+FIRST_GAP_DB = 0.02  # a bound this near the design is near enough
+PRICE_PROGRAMS = 4
 REPAIR = 1e-7  # eta is shrunk by this relative amount, far above the rounding of 4 x 4 eigenvalues
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prices:
-    """per_watt: (transmitter, antenna) > 0; target: reward per watt towards the target."""
-
-    per_watt: NDArray[np.float64]
-    target: float
 
 
 def strategy(field: Field, w: NDArray[np.complex128], lean: NDArray[np.complex128], scatter: float = 0.0) -> NDArray[np.complex128]:
@@ -62,63 +56,24 @@ def strategy(field: Field, w: NDArray[np.complex128], lean: NDArray[np.complex12
     return moment + np.einsum("aubri,aubrj->aubij", field.spread.conj(), field.spread)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Blocks:
-    """The decoupled blocks under fixed prices and strategies, and the function eta -> largest eta each user could have alone."""
+def climb(level: float, moments: NDArray[np.complex128], priced: NDArray[np.complex128], field: Field, tones: NDArray[np.float64],
+          eta: NDArray[np.float64], budget: float, iterations: int = 400) -> tuple[float, NDArray[np.float64]]:  # fmt: skip
+    """(cost over all blocks, eta) reached at `level` from a feasible eta (user, block); stops when settled or above `budget`.
 
-    moments: NDArray[np.complex128]  # (transmitter, user, block, antenna, antenna)
-    free: NDArray[np.complex128]  # (transmitter, antenna, antenna) diag of prices
-    rewarded: NDArray[np.complex128]  # the same less the reward: M_a
-    noise: NDArray[np.float64]
-    tones: NDArray[np.float64]
-    serving: tuple[int, ...]
-    budget: float
-
-    def cost(self, level: float, eta: NDArray[np.float64]) -> float:
-        return level * float((self.tones * (self.noise[:, None] * eta)).sum())
-
-    def alone(self, level: float, eta: NDArray[np.float64], priced: NDArray[np.complex128]) -> NDArray[np.float64]:
-        """f(eta) (user, block); 0 where the matrix that eta must support is not positive definite."""
-        users = np.arange(len(self.serving))
-        interferes = np.ones((len(users), len(users)))
-        interferes[list(self.serving), users] = 0.0
-        loaded = priced[:, None] + level * np.einsum("au,ub,aubij->abij", interferes, eta, self.moments)
-        loaded = loaded[list(self.serving)]
-        values, vectors = np.linalg.eigh(loaded)
-        safe = np.maximum(values, 1e-14 * values[..., -1:])
-        factor = np.conj(np.swapaxes(vectors, -1, -2)) @ self.roots / np.sqrt(safe)[..., None]
-        largest = np.linalg.eigvalsh(np.conj(np.swapaxes(factor, -1, -2)) @ factor)[..., -1]
-        return np.where(values[..., 0] > 1e-14 * values[..., -1], 1.0 / largest, 0.0)
-
-    @property
-    def roots(self) -> NDArray[np.complex128]:
-        return _square_root(self.moments[list(self.serving), np.arange(len(self.serving))])
-
-    def beyond(self, level: float, eta: NDArray[np.float64], iterations: int = 400) -> tuple[bool, NDArray[np.float64], float]:
-        """(level is out of reach, the eta reached without reward, its share of the budget), from an eta feasible without reward."""
-        rewarding = self.rewarded is not self.free
-        total = self.cost(level, eta)
-        for _ in range(iterations):  # from below, reward left out: every iterate is feasible
-            eta = np.maximum(eta, (1.0 - REPAIR) * self.alone(level, eta, self.free))
-            previous, total = total, self.cost(level, eta)
-            if (total > self.budget and not rewarding) or total > 1e6 * self.budget or total - previous < 1e-9 * total:
-                break
-        if not rewarding or total <= self.budget:
-            return total > self.budget, eta, total / self.budget
-        lower = eta
-        for _ in range(iterations):  # from above, reward included: descends to the largest fixed point, then is checked
-            fresh = np.minimum(lower, self.alone(level, lower, self.rewarded))
-            if not np.all(fresh > 0.0) or self.cost(level, fresh) <= self.budget:
-                return False, eta, 1.0
-            settled = np.all(fresh > lower * (1.0 - 1e-8))
-            lower = fresh
-            if settled:
-                break
-        for shrink in (1e-7, 1e-6, 1e-5, 1e-4):
-            candidate = lower * (1.0 - shrink)
-            if np.all(self.alone(level, candidate, self.rewarded) * (1.0 - REPAIR) >= candidate):
-                return self.cost(level, candidate) > self.budget, eta, self.cost(level, candidate) / self.budget
-        return False, eta, 1.0
+    priced: (transmitter, antenna, antenna) positive definite.
+    """
+    serving, users = list(field.serving), np.arange(len(field.serving))
+    others = field.interferes[..., 0]
+    root = _square_root(moments[serving, users])
+    total = 0.0
+    for _ in range(iterations):
+        loaded = priced[:, None] + level * np.einsum("au,ub,aubij->abij", others, eta, moments)
+        inner = np.conj(np.swapaxes(root, -1, -2)) @ np.linalg.solve(loaded[serving], root)
+        eta = np.maximum(eta, (1.0 - REPAIR) / np.linalg.eigvalsh(inner)[..., -1])
+        previous, total = total, level * float((tones * field.noise[:, None] * eta).sum())
+        if total > budget or total - previous < 1e-9 * total:
+            break
+    return total, eta
 
 
 def _square_root(moment: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -127,46 +82,65 @@ def _square_root(moment: NDArray[np.complex128]) -> NDArray[np.complex128]:
     return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 
 
-def level_bound(problem: Problem, field: Field, moments: NDArray[np.complex128], prices: Prices,
-                steering: NDArray[np.complex128] | None, guess: float, tolerance_db: float = 1e-3) -> float:  # fmt: skip
-    """Smallest level (linear, to `tolerance_db` above) proven out of reach; `guess` only saves time. Infinite when none is."""
-    floor = problem.floor_w if steering is not None else 0.0
-    reward = prices.target if floor > 0.0 else 0.0
-    free = (prices.per_watt[:, :, None] * np.eye(problem.elements)).astype(complex)
-    rewarded = free - reward * steering.conj()[:, :, None] * steering[:, None, :] if reward > 0.0 else free
-    budget = float((prices.per_watt * problem.element_power_w).sum()) - reward * floor
-    blocks = Blocks(moments, free, rewarded, field.noise, problem.tones, field.serving, budget)
+def power_bound(problem: Problem, field: Field, moments: NDArray[np.complex128], per_watt: NDArray[np.float64], guess: float,
+                tolerance_db: float = 1e-3) -> float:  # fmt: skip
+    """Smallest level (linear, to `tolerance_db` above) proven out of reach of the power caps alone; `guess` only saves time.
+
+    per_watt: (transmitter, antenna) > 0. Infinite when no level below 120 dB is.
+    """
+    priced = (per_watt[:, :, None] * np.eye(problem.elements)).astype(complex)
+    budget = float((per_watt * problem.element_power_w).sum())
     step = 10 ** (tolerance_db / 10)
     reachable, upper, level, stride = 0.0, np.inf, guess, step
     eta = np.zeros((problem.users, problem.blocks))
-    for _ in range(80):
-        proven, climbed, _ = blocks.beyond(level, eta)
-        if proven:
+    while upper > reachable * step and level < 1e12:
+        total, climbed = climb(level, moments, priced, field, problem.tones, eta, budget)
+        if total > budget:
             upper = level
         else:
             reachable, eta = level, climbed
-        if upper <= reachable * step or (np.isinf(upper) and level > 1e12):
-            return upper
-        if np.isinf(upper):
-            level, stride = level * stride, stride**2
-        elif reachable == 0.0:
-            level, stride = level / stride, stride**2
+        if np.isinf(upper) or reachable == 0.0:
+            level, stride = (level * stride if np.isinf(upper) else level / stride), stride**2
         else:
             level = np.sqrt(upper * reachable)
     return upper
+
+
+def floor_bound(problem: Problem, field: Field, solution: precoders.Solution, steering: NDArray[np.complex128], limit: float) -> float:
+    """As `power_bound` with the floor too, from prices chosen by semidefinite programs; at most `limit`."""
+    moments = strategy(field, solution.w, solution.lean, SCATTERS[0])
+    steps_db, tried = [FIRST_GAP_DB], []
+    while len(tried) < PRICE_PROGRAMS:
+        level = solution.level * 10 ** (steps_db[-1] / 10)
+        if level >= limit:
+            return limit
+        surplus = certificate(problem, field, moments, steering, level).surplus
+        tried.append((steps_db[-1], surplus))
+        if surplus > 0.0:
+            return level
+        if len(tried) == 1:
+            slope = 0.15  # surplus per dB, typical of noise-limited blocks
+        else:
+            slope = max((tried[-1][1] - tried[-2][1]) / (tried[-1][0] - tried[-2][0]), 1e-3)
+        steps_db.append(steps_db[-1] + max(1.1 * -surplus / slope, FIRST_GAP_DB))
+    return limit
 
 
 def at_positions(problem: Problem, knowledge: Knowledge, field: Field, solution: precoders.Solution | None = None) -> float:
     """dB: no precoders at `problem.positions` have a larger worst-case SINR over the sets of `field`."""
     steering = target_steering(problem, knowledge)
     solution = solution or precoders.solve(problem, field, steering)
-    levels = [np.inf]
+    limit = np.inf
     for scatter in SCATTERS:
         moments = strategy(field, solution.w, solution.lean, scatter)
         for least in LEAST_PRICES:
-            prices = Prices(np.maximum(solution.prices, least * solution.prices.max()), solution.floor_price)
-            levels.append(level_bound(problem, field, moments, prices, steering, solution.level))
-    return to_db(min(levels))
+            if limit <= solution.level * 10 ** (FIRST_GAP_DB / 10):
+                return to_db(limit)
+            per_watt = np.maximum(solution.prices, least * solution.prices.max())
+            limit = min(limit, power_bound(problem, field, moments, per_watt, solution.level))
+    if steering is not None:
+        limit = floor_bound(problem, field, solution, steering, limit)
+    return to_db(limit)
 
 
 def target_steering(problem: Problem, knowledge: Knowledge) -> NDArray[np.complex128] | None:

@@ -21,8 +21,8 @@ from torch import Tensor
 from hil.knowledge import Knowledge
 from hil.model.arrays import legal, towards
 from hil.model.response import Response, response
-from hil.systems.maxmin.prediction import joint_factor, paths_of
 from hil.systems.maxmin.precoders import target_of
+from hil.systems.maxmin.prediction import joint_factor, paths_of
 from hil.systems.maxmin.problem import Problem
 from hil.systems.maxmin.worst_case import Field, worst_sinr
 

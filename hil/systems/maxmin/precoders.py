@@ -228,7 +228,7 @@ class Program:
         return prices, floor, lean
 
 
-def solve(problem: Problem, field: Field, steering: NDArray[np.complex128] | None = None, *, solves: int = 12, tolerance: float = 2e-4
+def solve(problem: Problem, field: Field, steering: NDArray[np.complex128] | None = None, *, solves: int = 20, tolerance: float = 2e-4
           ) -> Solution:  # fmt: skip
     """Precoders that maximise the smallest worst-case SINR at the positions of `field`.
 
@@ -244,7 +244,7 @@ def solve(problem: Problem, field: Field, steering: NDArray[np.complex128] | Non
     program = Program(problem, field, steering)
     tangent = program.first_tangent(floor)
     level, lowest_lost = _first_level(program), np.inf
-    best, best_level, history, stopped = None, -np.inf, [], "solves"
+    best, best_level, history, gains, stopped = None, -np.inf, [], [], "solves"
     for count in range(1, solves + 1):
         found = program.solve(level, tangent)
         if found is None:
@@ -255,8 +255,9 @@ def solve(problem: Problem, field: Field, steering: NDArray[np.complex128] | Non
         reached = float(worst_sinr(program.field, w / theta).min())
         if reached > best_level or best is None:
             best, best_level = (w / theta, theta, z, place, w), reached
-        settled = abs(np.log(theta)) < tolerance and (not history or abs(np.log(level / history[-1][0])) < 1e-2)
-        if settled and count > 1:
+        gains.append(best_level)
+        settled = abs(np.log(theta)) < tolerance and history and abs(np.log(level / history[-1][0])) < 1e-2
+        if settled or (len(gains) > 3 and gains[-1] < gains[-3] * (1.0 + tolerance)):
             stopped = "converged"
             break
         history.append((level, theta))
