@@ -65,10 +65,11 @@ def tick_instants(head, lines, rate, first, step, whole, fraction):
     **_COMPILE,
 )
 def relate(rx_head, rx_lines, rx_carrier, tx_head, tx_lines, tx_carrier, tx_rate, tx_start, period, whole, fraction, out):
-    """How a transmitter stands to a receiver at true instants; writes out (5, instant):
+    """How a transmitter stands to a receiver at true instants; writes out (6, instant):
 
     0 carrier of the transmitter minus the receiver's, cycles in [0, 1); 1 its growth to the next instant, cycles;
-    2 position in the cyclic waveform, transmitter samples in [0, period); 3 its growth to the next instant; 4 the transmitter's y.
+    2 position in the cyclic waveform, transmitter samples in [0, period); 3 its growth to the next instant; 4 the transmitter's y;
+    5 cycles by which the carrier lies above its chord half-way to the next instant (noise up to 200 Hz bends it within a block).
     """
     count = whole.size
     start_whole = tx_start // tx_rate
@@ -88,9 +89,14 @@ def relate(rx_head, rx_lines, rx_carrier, tx_head, tx_lines, tx_carrier, tx_rate
             passed = (whole[b] - whole[b - 1]) + (fraction[b] - fraction[b - 1])
             out[1, b - 1] = apart * passed + tx_carrier * (xt - tx_before) - rx_carrier * (xr - rx_before)
             out[3, b - 1] = (passed + (xt - tx_before)) * tx_rate
+            xr_half, _ = oscillator(rx_head, rx_lines, whole[b - 1], fraction[b - 1] + 0.5 * passed)
+            xt_half, _ = oscillator(tx_head, tx_lines, whole[b - 1], fraction[b - 1] + 0.5 * passed)
+            bent = tx_carrier * (xt_half - 0.5 * (xt + tx_before)) - rx_carrier * (xr_half - 0.5 * (xr + rx_before))
+            out[5, b - 1] = bent
         rx_before, tx_before = xr, xt
     out[1, count - 1] = 0.0
     out[3, count - 1] = 0.0
+    out[5, count - 1] = 0.0
 
 
 @njit("void(c8[:,::1],f8,f8,i8,f8[:,:,::1],c16[:,:,::1],c8[:,::1])", fastmath={"contract"}, **_COMPILE)
@@ -157,21 +163,22 @@ def _span(ar, ai, br, bi, oa, ob, w0, w1, turn_re, turn_im, at, reach, low, high
     e0, e1, e2 = _f32((w1[1] - w0[1]) / reach), _f32((w1[3] - w0[3]) / reach), _f32((w1[5] - w0[5]) / reach)
     e3, e4, e5 = _f32((w1[7] - w0[7]) / reach), _f32((w1[9] - w0[9]) / reach), _f32((w1[11] - w0[11]) / reach)
     start = max(low - at, 0)
-    stop = min(high - at, reach)
-    for m in range(start, stop):
-        n = _f32(m)
-        i = oa + m
-        j = ob + m
+    count = min(high - at, reach) - start
+    ar, ai, br, bi = ar[oa + start :], ai[oa + start :], br[ob + start :], bi[ob + start :]
+    turn_re, turn_im = turn_re[at + start :], turn_im[at + start :]
+    out_re, out_im = out_re[base + at + start :], out_im[base + at + start :]
+    for m in range(count):
+        n = _f32(m + start)
         f0, f1, f2, f3, f4, f5 = a0 + n * d0, a1 + n * d1, a2 + n * d2, a3 + n * d3, a4 + n * d4, a5 + n * d5
         g0, g1, g2, g3, g4, g5 = b0 + n * e0, b1 + n * e1, b2 + n * e2, b3 + n * e3, b4 + n * e4, b5 + n * e5
-        re = f0 * ar[i] + f1 * ar[i + 1] + f2 * ar[i + 2] + f3 * ar[i + 3] + f4 * ar[i + 4] + f5 * ar[i + 5]
-        re += g0 * br[j] + g1 * br[j + 1] + g2 * br[j + 2] + g3 * br[j + 3] + g4 * br[j + 4] + g5 * br[j + 5]
-        im = f0 * ai[i] + f1 * ai[i + 1] + f2 * ai[i + 2] + f3 * ai[i + 3] + f4 * ai[i + 4] + f5 * ai[i + 5]
-        im += g0 * bi[j] + g1 * bi[j + 1] + g2 * bi[j + 2] + g3 * bi[j + 3] + g4 * bi[j + 4] + g5 * bi[j + 5]
-        c = turn_re[at + m]
-        s = turn_im[at + m]
-        out_re[base + at + m] += re * c - im * s
-        out_im[base + at + m] += re * s + im * c
+        re = f0 * ar[m] + f1 * ar[m + 1] + f2 * ar[m + 2] + f3 * ar[m + 3] + f4 * ar[m + 4] + f5 * ar[m + 5]
+        re += g0 * br[m] + g1 * br[m + 1] + g2 * br[m + 2] + g3 * br[m + 3] + g4 * br[m + 4] + g5 * br[m + 5]
+        im = f0 * ai[m] + f1 * ai[m + 1] + f2 * ai[m + 2] + f3 * ai[m + 3] + f4 * ai[m + 4] + f5 * ai[m + 5]
+        im += g0 * bi[m] + g1 * bi[m + 1] + g2 * bi[m + 2] + g3 * bi[m + 3] + g4 * bi[m + 4] + g5 * bi[m + 5]
+        c = turn_re[m]
+        s = turn_im[m]
+        out_re[m] += re * c - im * s
+        out_im[m] += re * s + im * c
 
 
 @njit(
@@ -188,7 +195,7 @@ def rays(
     planes: (source, 4, .) signals on the table grid: even real, even imaginary, odd real, odd imaginary, cyclic with `length` and
     an overhang. scale: table samples per transmitter sample. spin: cycles per transmitter sample by which the table stands higher than
     the transmitter's baseband. rate, carrier: hertz of the transmitter. phase: cycles, constant.
-    relation: (5, block end) of `relate`. delay: (block end, ray) seconds. gain: (block end, ray). source, antenna: of each ray.
+    relation: (6, block end) of `relate`. delay: (block end, ray) seconds. gain: (block end, ray). source, antenna: of each ray.
     first: receiver sample at which the first block begins; samples in [begin, end) are added. skip: samples of `out` before that block.
     out: (antenna, sample).
     """
@@ -226,8 +233,11 @@ def rays(
                 small_im[m] = small.imag
                 small *= one
             for i in range(0, BLOCK, TURN):
-                zr = _f32(z.real)
-                zi = _f32(z.imag)
+                at = (i + 0.5 * TURN) / BLOCK
+                bend = 8.0 * math.pi * relation[5, b] * at * (1.0 - at)
+                bent = z * complex(1.0 - 0.5 * bend * bend, bend)
+                zr = _f32(bent.real)
+                zi = _f32(bent.imag)
                 for m in range(TURN):
                     turn_re[i + m] = zr * small_re[m] - zi * small_im[m]
                     turn_im[i + m] = zr * small_im[m] + zi * small_re[m]

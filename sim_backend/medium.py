@@ -15,7 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from sim_backend.history import Airing, Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.paths import Rays
 
+Kept = TypeVar("Kept")
 AGE_S = 4.0  # a table holds for so long: oscillators drift, and the path phase runs at the actual frequency
 MOST_BINS = 1 << 22
 
@@ -119,11 +120,11 @@ class Window(NamedTuple):
 
 
 class Medium:
-    """Carries transmissions to receivers through a scene. Tables are kept, least recently used first to go."""
+    """Carries transmissions to receivers through a scene. What was computed is kept, least recently used first to go."""
 
     def __init__(self, scene: Scene, cache_bytes: int = 384 << 20) -> None:
         self._scene = scene
-        self._tables: OrderedDict[Hashable, Table] = OrderedDict()
+        self._shelf: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._room = cache_bytes
         self._lock = threading.Lock()
 
@@ -142,7 +143,7 @@ class Medium:
     ) -> None:
         transmitter, receiver = airing.radio, tuning.radio
         tx, rx = airing.oscillator, tuning.oscillator
-        relation = np.empty((5, len(ends)))
+        relation = np.empty((6, len(ends)))
         kernels.relate(
             rx.head, rx.lines, tuning.carrier, tx.head, tx.lines, airing.carrier, airing.rate, airing.first_tick,
             airing.program.period, window.whole, window.fraction, relation,
@@ -205,7 +206,7 @@ class Medium:
             rays = self._scene.static(airing.radio, tuning.radio, [at])
             delay, gain = rays.delay[0], rays.gain[0].astype(complex)
             common = float(delay.min()) if delay.size else 0.0
-            spectra, bins = element_spectra(airing, tuning)
+            spectra, bins = self._spectra(airing, tuning)
             actual = 1.0 + airing.oscillator.error(airing.start.after(key[1] * AGE_S))[1]
             heard = np.empty((delay.shape[1], bins.size), np.complex64)
             spacing = airing.rate / airing.program.period
@@ -216,16 +217,20 @@ class Medium:
             )  # fmt: skip
             return self._table(heard, bins, airing, tuning, common)
 
-        return self._kept(("response", airing.number, *_tuned(tuning), key), build)
+        return self._kept(("response", airing.number, *_tuned(tuning), key), build, lambda table: table.planes.nbytes)
 
     def _signals(self, airing: Airing, tuning: Tuning) -> Table:
         """Signals of each transmit element, as the receiver's filter passes them."""
 
         def build() -> Table:
-            spectra, bins = element_spectra(airing, tuning)
+            spectra, bins = self._spectra(airing, tuning)
             return self._table(spectra, bins, airing, tuning, 0.0)
 
-        return self._kept(("signals", airing.number, *_tuned(tuning)[1:]), build)
+        return self._kept(("signals", airing.number, *_tuned(tuning)[1:]), build, lambda table: table.planes.nbytes)
+
+    def _spectra(self, airing: Airing, tuning: Tuning) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
+        key = ("spectra", airing.number, *_tuned(tuning)[1:])
+        return self._kept(key, lambda: element_spectra(airing, tuning), lambda found: found[0].nbytes + found[1].nbytes)
 
     @staticmethod
     def _table(spectra: NDArray[np.complex64], bins: NDArray[np.int64], airing: Airing, tuning: Tuning, delay: float) -> Table:
@@ -236,17 +241,17 @@ class Medium:
         spectrum[:, ((bins + lift) * grid.repeats) % grid.length] = spectra
         return Table(interpolator.planes(spectrum), grid.length, grid.scale, lift / period, delay)
 
-    def _kept(self, key: Hashable, build: Callable[[], Table]) -> Table:
+    def _kept(self, key: Hashable, build: Callable[[], Kept], size: Callable[[Kept], int]) -> Kept:
         with self._lock:
-            if key in self._tables:
-                self._tables.move_to_end(key)
-                return self._tables[key]
-        table = build()
+            if key in self._shelf:
+                self._shelf.move_to_end(key)
+                return self._shelf[key][0]
+        made = build()  # two threads may build the same; it is the same
         with self._lock:
-            self._tables[key] = table
-            while len(self._tables) > 1 and sum(t.planes.nbytes for t in self._tables.values()) > self._room:
-                self._tables.popitem(last=False)
-        return table
+            self._shelf[key] = made, size(made)
+            while len(self._shelf) > 1 and sum(size for _, size in self._shelf.values()) > self._room:
+                self._shelf.popitem(last=False)
+        return made
 
 
 def _tuned(tuning: Tuning) -> tuple[Hashable, ...]:
