@@ -1,8 +1,8 @@
 """What a moving point target writes into the echoes of one transmitter, with derivatives, and what removing the static part does to it.
 
 Cells t, receivers r, frequency groups g: s = exp(-j k (|p(t) - q_r| + |p(t) - m|)) A_g exp(-j 2 pi f_g (excess/c + delta)),
-p(t) = p0 + v t, m the transmit array's centre, A_g = sum_n w_bn exp(-j 2 pi (fc + f_g)/c (|p0 - a_n| - |p0 - m|)) how much of the precoded power
-of block b goes towards the target, delta the error of the direct path's delay. Exact distances: the array is in the near field of a room.
+p(t) = p0 + v t, m the transmit array's centre, A_g = sum_n w_bn exp(-j 2 pi (fc + f_g)/c (|p0 - a_n| - |p0 - m|)) how much of the
+precoded power of block b goes towards the target, delta the error of the direct path's delay. Exact distances: a room is the near field.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ def locate(
     )  # fmt: skip
     decibels = lambda power: 10.0 * np.log10(np.maximum(power, 1e-12))
     return Fix(
-        estimate, best.velocity[:2], everything_std[2:4], decibels(before), decibels(before) - decibels(after), used, gains, float(ambiguity),
-        np.array(close).reshape(-1, 3), best.found, threshold,
+        estimate, best.velocity[:2], everything_std[2:4], decibels(before), decibels(before) - decibels(after), used, gains,
+        float(ambiguity), np.array(close).reshape(-1, 3), best.found, threshold,
     )  # fmt: skip
 
 
