@@ -11,11 +11,11 @@ from scipy.special import gammainccinv
 
 from hil.device import Capture
 from hil.estimate.usable import samples_of
-from hil.waveform.crest import preamble
 from hil.waveform.frame import Frame
 from hil.waveform.numerology import Numerology
 
 FALSE_ALARM = 1e-3
+_MOST_WAVES = 4  # antennas' preambles that are looked for at most
 _BLOCK = 8  # FFT length of the overlap-save correlation in symbols; a hypothesis is then a shift by whole bins
 
 
@@ -24,7 +24,7 @@ class Acquisition:
     """Where the first whole frame begins, and roughly how fast its transmitter is.
 
     start: sample of the capture at which the frame's sample 0 arrives. metric: share of the energy in two symbols that the preamble
-    explains (sum over channels); below `threshold` the rest is for the record only.
+    explains (mean over channels); below `threshold` the rest is for the record only.
     """
 
     start: float
@@ -37,12 +37,12 @@ class Acquisition:
         return self.metric > self.threshold
 
 
-def threshold(numerology: Numerology, cells: float, channels: int = 1) -> float:
-    """Metric that noise alone passes with probability 1e-3: per channel the metric times 2K is a sum of two unit exponentials.
+def threshold(numerology: Numerology, cells: float, channels: int = 1, waves: int = 1) -> float:
+    """Metric that noise alone passes with probability 1e-3: times 2K it is a mean over channels of 2 x waves unit exponentials.
 
     K, not N: another device's signal fills the used tones only and is what comes nearest to a preamble.
     """
-    return float(gammainccinv(2 * channels, FALSE_ALARM / cells)) / (2 * numerology.used)
+    return float(gammainccinv(2 * channels * waves, FALSE_ALARM / cells)) / (2 * numerology.used * channels)
 
 
 def hypotheses(numerology: Numerology, lowest_hz: float, highest_hz: float) -> NDArray[np.int64]:
@@ -56,6 +56,8 @@ def acquire(
 ) -> Acquisition:
     """Correlate with the frame's preamble over one frame and all carrier hypotheses; the strongest pair of preamble symbols wins.
 
+    What is looked for is the space spanned by the antennas' preambles, so neither an unknown channel per antenna nor a precoder that turns
+    every block by its own phase spreads the peak.
     near_hz: a tracked carrier offset; only hypotheses within `width_hz` of it are tried. Channels are summed without phases. The fraction
     of a tone comes from the phase between the two symbols, each derotated by the hypothesis over the whole stretch.
     """
@@ -67,27 +69,27 @@ def acquire(
     widest = widest_ppm * 1e-6 * capture.carrier_hz
     tried = hypotheses(numerology, *((-widest, widest) if near_hz is None else (near_hz - width_hz, near_hz + width_hz)))
 
-    spectrum = np.zeros(size, dtype=np.complex128)
-    spectrum[numerology.bins] = preamble(size, numerology.used, frame.device)
-    wave = np.fft.ifft(spectrum) * size
-    wave_energy = float(np.sum(np.abs(wave) ** 2))
     length = _BLOCK * size
-    reference = np.conj(scipy.fft.fft(wave, length)).astype(np.complex64)
+    waves = _waves(frame)
+    reference = np.conj(scipy.fft.fft(waves, length, axis=-1)).astype(np.complex64)
     blocks = scipy.fft.fft(_blocks(samples[:, : lags + pair], size, length), axis=-1)
 
     energy = np.cumsum(np.pad(np.abs(samples[:, : lags + pair]) ** 2, ((0, 0), (1, 0))), axis=-1, dtype=np.float64)
-    weight = 1.0 / np.maximum(wave_energy * (energy[:, pair : pair + lags] - energy[:, :lags]), 1e-300)
+    weight = (1.0 / np.maximum(energy[:, pair : pair + lags] - energy[:, :lags], 1e-300)).astype(np.float32) / samples.shape[0]
 
     best = (-1.0, 0, 0, 0j)
     for half_tones in tried:
-        shifted = np.roll(reference, (_BLOCK // 2) * int(half_tones))
-        valid = scipy.fft.ifft(blocks * shifted, axis=-1, overwrite_x=True)[..., : length - size]
-        match = valid.reshape(samples.shape[0], -1)[:, : lags + size]
-        power = np.square(match.real) + np.square(match.imag)
-        metric = np.sum((power[:, :lags] + power[:, size : size + lags]) * weight, axis=0)
+        metric, matches = np.zeros(lags, dtype=np.float32), []
+        for wave in reference:
+            shifted = np.roll(wave, (_BLOCK // 2) * int(half_tones))
+            valid = scipy.fft.ifft(blocks * shifted, axis=-1, overwrite_x=True)[..., : length - size]
+            match = valid.reshape(samples.shape[0], -1)[:, : lags + size]
+            power = np.square(match.real) + np.square(match.imag)
+            metric += np.sum((power[:, :lags] + power[:, size : size + lags]) * weight, axis=0)
+            matches.append(match)
         at = int(np.argmax(metric))
         if metric[at] > best[0]:
-            turn = np.sum(match[:, at + size] * np.conj(match[:, at]))
+            turn = sum(np.sum(match[:, at + size] * np.conj(match[:, at])) for match in matches)
             best = (float(metric[at]), at, int(half_tones), complex(turn))
     metric, at, half_tones, turn = best
     # Over one symbol the hypothesis turns by pi per half tone; without taking that out, every odd hypothesis reads half a tone wrong.
@@ -96,8 +98,18 @@ def acquire(
     start = float(at - 2 * prefix)
     if start < 0.0:
         start += frame.length / (1.0 + cfo / capture.carrier_hz)
-    limit = threshold(numerology, float(len(tried) * lags), samples.shape[0])
+    limit = threshold(numerology, float(len(tried) * lags), samples.shape[0], len(waves))
     return Acquisition(start, float(cfo), metric, limit)
+
+
+def _waves(frame: Frame) -> NDArray[np.complex128]:
+    """(wave, sample) orthonormal waveforms of one useful symbol that span what the antennas send in the preamble; the strongest few."""
+    numerology = frame.numerology
+    _, strength, tones = np.linalg.svd(frame.preambles, full_matrices=False)
+    tones = tones[:_MOST_WAVES][strength[:_MOST_WAVES] > 0.1 * strength[0]]
+    spectrum = np.zeros((len(tones), numerology.fft), dtype=np.complex128)
+    spectrum[:, numerology.bins] = tones
+    return np.fft.ifft(spectrum, axis=-1, norm="ortho")
 
 
 def _blocks(samples: NDArray[np.complex64], size: int, length: int) -> NDArray[np.complex64]:

@@ -25,6 +25,7 @@ from hil.waveform.numerology import Numerology
 
 __all__ = ["Acquisition", "Carrier", "Symbols", "acquire", "refine", "symbols_of"]
 
+_COLOUR_SYMBOLS = 64  # symbols from which each tone's own noise is told well enough to weight it
 LEAST_SYMBOLS_SNR = 10.0**0.9  # symbols x SNR per tone from which the estimate is efficient (9 dB)
 PHASE_NOISE_FLOOR = 1.2  # var(cfo) of Wiener phase of rate s over T: 1.2 s/(T (2 pi)^2)
 
@@ -115,7 +116,7 @@ def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noi
         delay = (1.0 + cfo / capture.carrier_hz) * start / rate - cfo / capture.carrier_hz * centre
         cfo += fit.residual_cfo(numerology)
         if not last:
-            delay += strongest_delay(numerology, _gains_per_antenna(frame, fit.gains))
+            delay += strongest_delay(numerology, _separate(frame, fit.gains))
         # The delay at the centroid is what was estimated; a new rate moves the frame's start, not that.
         start = (delay + cfo / capture.carrier_hz * centre) * rate / (1.0 + cfo / capture.carrier_hz)
     turn = frame.length / (1.0 + cfo / capture.carrier_hz)
@@ -154,7 +155,8 @@ class _Fit:
     times: NDArray[np.float64]
     gains: dict[int, NDArray[np.complex128]]  # group -> (channel, tone)
     energy: dict[int, NDArray[np.float64]]  # group -> (tone,)
-    noise: NDArray[np.float64]  # (channel,) per tone
+    noise: NDArray[np.float64]  # (channel,) per tone, mean over the tones
+    colour: NDArray[np.float64]  # (channel, tone) noise of each tone where enough symbols tell it, else the mean
     freedom: float  # complex degrees of freedom of one channel's noise
     snr: float
     centre: float
@@ -170,19 +172,22 @@ class _Fit:
         matched = symbols.values * np.conj(known)
         power = np.square(known.real) + np.square(known.imag)
         gains, energy = {}, {}
-        total = np.sum(np.square(symbols.values.real) + np.square(symbols.values.imag), axis=(1, 2), where=(power > 0.0))
-        explained, parameters = np.zeros(len(total)), 0
+        total = np.einsum("rmk,rmk,mk->rk", symbols.values, np.conj(symbols.values), (power > 0.0).astype(float), optimize=True).real
+        explained, parameters = np.zeros(total.shape), 0
         for group in np.unique(label):
             mine = label == group
             energy[group] = power[mine].sum(0)
             gains[group] = matched[:, mine].sum(1) / np.maximum(energy[group], 1e-300)
-            explained += np.sum(np.abs(gains[group]) ** 2 * energy[group], axis=-1)
+            explained += np.abs(gains[group]) ** 2 * energy[group]
             parameters += int(np.count_nonzero(energy[group]))
         freedom = max(float(np.count_nonzero(power) - parameters), 1.0)
-        noise = np.maximum(total - explained, 1e-12 * total) / freedom
-        received = np.maximum(explained / noise - parameters, 0.0)  # energy over noise of each channel
+        left = np.maximum(total - explained, 1e-12 * total)
+        noise = left.sum(-1) / freedom
+        each = freedom / known.shape[1]
+        colour = left / each if each >= _COLOUR_SYMBOLS else np.repeat(noise[:, None], known.shape[1], axis=1)
+        received = np.maximum(explained.sum(-1) / noise - parameters, 0.0)  # energy over noise of each channel
         weight = power.sum(1)
-        return cls(matched, power, label, symbols.times, gains, energy, noise, freedom,
+        return cls(matched, power, label, symbols.times, gains, energy, noise, colour, freedom,
                    float(received.sum() / (np.count_nonzero(power) * len(noise))), float(np.sum(weight * symbols.times) / weight.sum()))  # fmt: skip
 
     def residual_cfo(self, numerology: Numerology) -> float:
@@ -192,7 +197,7 @@ class _Fit:
         spectrum = np.zeros(length)
         for group, energy in self.energy.items():
             series = np.where((self.label == group)[:, None], self.matched, 0.0)
-            series *= 1.0 / np.sqrt(np.maximum(energy, 1e-300)) * (energy > 0.0) / np.sqrt(self.noise)[:, None, None]
+            series *= (1.0 / np.sqrt(np.maximum(energy, 1e-300)) * (energy > 0.0) / np.sqrt(self.colour))[:, None]
             # Symbols on the second axis: transform the contiguous copy (channel x tone, symbol).
             flat = np.moveaxis(series, 1, -1).reshape(-1, series.shape[1])
             transform = scipy.fft.fft(flat.astype(np.complex64), length, axis=-1)
@@ -212,8 +217,8 @@ class _Fit:
             used = energy > 0.0
             mean = times @ power / np.maximum(energy, 1e-300)
             spread = (times**2) @ power - energy * mean**2 + energy * useful_variance(numerology)
-            gain = np.abs(self.gains[group]) ** 2 - self.noise[:, None] / np.maximum(energy, 1e-300)
-            total += float(np.sum((np.maximum(gain, 0.0) / self.noise[:, None])[:, used] * spread[used]))
+            gain = np.abs(self.gains[group]) ** 2 - self.colour / np.maximum(energy, 1e-300)
+            total += max(float(np.sum((gain / self.colour)[:, used] * spread[used])), 0.0)
         return max(2.0 * (2.0 * np.pi) ** 2 * total, 1e-30)
 
     def phase_diffusion(self) -> float:
@@ -223,7 +228,7 @@ class _Fit:
             mine = np.flatnonzero(self.label == group)
             if len(mine) < 3:
                 continue
-            level = self.noise[:, None, None]
+            level = self.colour[:, None]
             product = np.sum(self.matched[:, mine[1:]] * np.conj(self.matched[:, mine[:-1]]) / level, axis=(0, 2))
             size = np.abs(product)
             own = np.sum(self.power[mine[1:]] * self.power[mine[:-1]] ** 2 * np.abs(self.gains[group][:, None]) ** 2 / level, axis=(0, 2))
@@ -252,8 +257,16 @@ def _climb(lags: NDArray[np.complex128], phase: NDArray[np.float64], frequency: 
     return frequency
 
 
-def _gains_per_antenna(frame: Frame, gains: dict[int, NDArray[np.complex128]]) -> NDArray[np.complex128]:
-    """(channel and antenna, tone): pilot groups mix antennas from tone to tone; sorted by antenna they have one delay profile each."""
+def _separate(frame: Frame, gains: dict[int, NDArray[np.complex128]]) -> NDArray[np.complex128]:
+    """(profile, tone) gains that have one delay profile each, zero elsewhere.
+
+    Pilot groups mix antennas from tone to tone, so they are sorted by antenna; a precoder may turn each block by its own phase, so blocks
+    are kept apart.
+    """
+    if not frame.coherent_blocks:
+        block = frame.numerology.block_of_tone
+        mask = block == np.arange(frame.numerology.blocks)[:, None]
+        return (gains[0][:, None] * mask).reshape(-1, block.size)
     combs = sorted(group for group in gains if group > 0)
     if not combs:
         return gains[0]

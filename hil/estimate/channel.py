@@ -24,14 +24,15 @@ class ToneChannel:
     response.value: (channel, tone, antenna) transfer coefficients; response.covariance and .bound: (channel, block, antenna, antenna)
     complex covariance of the error that a block has in common (of its mean over the block's tones). variance: (channel, tone, antenna) of
     each tone's error. noise.value: (channel,) watts per tone (or capture units squared when no scale was given), from the residual.
-    delay_s: seconds after the capture's first sample, at its energy centroid, at which the delay reference of frame sample 0 arrives;
-    value x exp(-j 2 pi f (delay_s - d)) refers it to delay d. filter: what was done along the tones.
+    delay_s: seconds after the capture's first sample at which the delay reference of frame sample 0 arrives, for the clocks as they stand
+    at centre_s; value x exp(-j 2 pi f (delay_s - d)) refers it to delay d. filter: what was done along the tones.
     """
 
     response: Estimate
     variance: NDArray[np.float64]
     noise: Estimate
     delay_s: float
+    centre_s: float
     filter: DelayFilter
     frames: int
 
@@ -54,20 +55,19 @@ def estimate(
     refuse_clipped(capture)
     numerology, antennas = frame.numerology, frame.antennas
     symbols, frames = _pilots(capture, frame, carrier)
-    pilot = np.tile(np.arange(frame.pilot_symbols), frames)
+    pilot = symbols.index % frame.layout.symbols - frame.pilots[0]
     scale = np.broadcast_to(np.asarray(scale, dtype=np.float64), (symbols.values.shape[0],))
     known = frame.known[symbols.index % frame.layout.symbols]
     received = symbols.values * scale[:, None, None]
-    power = np.square(np.abs(known)).mean(0)  # the same in every visit of an antenna up to the antennas' own powers
     ratio = received / known
 
     phase = np.zeros(len(pilot))
     gains = _sort(ratio, pilot, antennas)
     reference = strongest_delay(numerology, np.moveaxis(gains, 1, -1))
     turn = np.exp(2j * np.pi * numerology.frequencies_hz * reference)
-    level = _level(gains, window_s, numerology, turn)
     if track_phase:
-        smooth = _filtered(gains, turn, _filter(numerology, level, window_s, False))
+        window = window_s or (EARLIEST, LATEST)
+        smooth = _filtered(gains, turn, delay_filter(numerology, _level(gains, window, numerology, turn), window))
         phase = _phases(received, known, smooth * np.conj(turn)[:, None], pilot, antennas)
         gains = _sort(ratio * np.exp(-1j * phase)[:, None], pilot, antennas)
 
@@ -96,9 +96,10 @@ def estimate(
     response = Estimate(what="tone channel", value=value, covariance=covariance, bound=bound.astype(complex), unit="1",
                         above_threshold=snr > 1.0 and carrier.above_threshold, assumptions=notes, residual_test=ratio_test, **common)  # fmt: skip
     spread = np.diag(noise**2 / freedom)
-    told = Estimate(what="noise per tone", value=noise, covariance=spread, bound=spread, unit="W", assumptions=("from the pilots' residual",), **common)
+    told = Estimate(what="noise per tone", value=noise, covariance=spread, bound=spread, unit="W",
+                    assumptions=("from the pilots' residual",), **common)  # fmt: skip
     delay = carrier.delay_at(centre, numerology.sample_rate_hz) + reference
-    return ToneChannel(response, variance, told, delay, sieve, frames)
+    return ToneChannel(response, variance, told, delay, centre, sieve, frames)
 
 
 def _pilots(capture: Capture, frame: SoundingFrame, carrier: Carrier) -> tuple[Symbols, int]:
@@ -110,16 +111,7 @@ def _pilots(capture: Capture, frame: SoundingFrame, carrier: Carrier) -> tuple[S
         raise HilError("capture-short", "no whole frame in the capture", where=capture.device, found=f"{len(inside)} whole symbols",
                        allowed=f"{symbols} or more", fix="capture at least two frames and one symbol")  # fmt: skip
     inside = inside[: frames * symbols]
-    chosen = inside[np.isin(inside % symbols, frame.pilots)]
-    # In order of the pilot number within each turn, whatever symbol the capture begins with.
-    order = np.lexsort((chosen % symbols, _turn_of(chosen, frame)))
-    return symbols_of(capture, numerology, carrier, chosen[order]), frames
-
-
-def _turn_of(index: NDArray[np.int64], frame: SoundingFrame) -> NDArray[np.int64]:
-    """How often each pilot symbol has been seen before in `index`."""
-    number = index % frame.layout.symbols
-    return (index - number - (index - number).min()) // frame.layout.symbols - np.where(number >= number[0], 0, 1) * (index[0] > index.min())
+    return symbols_of(capture, numerology, carrier, inside[np.isin(inside % symbols, frame.pilots)]), frames
 
 
 def _sort(ratio: NDArray[np.complex128], pilot: NDArray[np.int64], antennas: int) -> NDArray[np.complex128]:
@@ -177,8 +169,6 @@ def _filtered(gains: NDArray[np.complex128], turn: NDArray, sieve: DelayFilter) 
 
 def _level(gains, window_s, numerology, turn) -> float:
     """A first guess of noise over signal per tone, from the energy outside the window."""
-    if window_s is None:
-        return 1.0
     sieve = delay_filter(numerology, 1e-2, window_s)
     inside = _filtered(gains, turn, sieve)
     total, kept = np.mean(np.square(np.abs(gains))), np.mean(np.square(np.abs(inside)))

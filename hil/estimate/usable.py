@@ -9,34 +9,50 @@ from hil.device import Capture
 from hil.errors import HilError
 
 CLIPPED_NOTED = 0.01  # share of samples at the rails from which estimates say so
+DC_LINE = 6.0  # how far the line at 0 Hz must stand above its neighbours
 CLIPPED_REFUSED = 0.05  # and from which channel and EVM refuse
 
 
 def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex128]:
-    """(channel, sample) without their mean, which is the receiver's DC: removed here, before any derotation moves it to -cfo.
+    """(channel, sample) without the receiver's DC, removed here before any derotation moves it to -cfo.
 
     Raises HilError `capture-unusable` for a capture that is empty, shorter than `least`, not finite, all zero or of another sample rate.
     """
     samples = np.atleast_2d(capture.samples)
-    reason = ""
+    reason = allowed = fix = ""
     if samples.shape[-1] < least:
         reason, allowed, fix = f"{samples.shape[-1]} samples", f"{least} or more", "capture at least two frames and one symbol"
     elif abs(capture.sample_rate_hz - rate) > 1.0:
-        reason, allowed, fix = f"{capture.sample_rate_hz:.0f} samples/s", f"{rate:.0f}, the waveform's", "configure receiver and waveform alike"
+        reason, allowed, fix = f"{capture.sample_rate_hz:.0f} samples/s", f"{rate:.0f}, the waveform's", "configure both alike"
     elif not np.all(np.isfinite(samples)):
         reason, allowed, fix = "samples that are not finite", "finite samples", "look at the driver or the file they came from"
     elif np.any(np.all(samples == 0, axis=-1)):
         reason, allowed, fix = "a channel that is all zero", "a live signal", "check cable, channel enable and gain"
     if reason:
         raise HilError("capture-unusable", "this capture cannot be used", where=capture.device, found=reason, allowed=allowed, fix=fix)
-    return samples - samples.mean(axis=-1, keepdims=True, dtype=np.complex128)
+    return samples - direct_current(samples)[:, None]
+
+
+def direct_current(samples: NDArray) -> NDArray[np.complex128]:
+    """(channel,) DC offset of (channel, sample), zero where it does not stand out.
+
+    A frame with a carrier offset has energy at 0 Hz of its own, 45 dB below its power in a capture of two frames. Only a line six times
+    stronger than its neighbours' mean is DC; the neighbours are the low bins of the capture's spectrum, from 64 partial sums.
+    """
+    parts = 64
+    length = samples.shape[-1] // parts
+    sums = samples[:, : parts * length].reshape(-1, parts, length).sum(-1, dtype=np.complex128)
+    lines = np.abs(np.fft.fft(sums, axis=-1)) ** 2
+    near = np.r_[2:10, -9:-1]
+    mean = samples.mean(axis=-1, dtype=np.complex128)
+    return np.where(lines[:, 0] > DC_LINE * lines[:, near].mean(-1), mean, 0.0)
 
 
 def refuse_clipped(capture: Capture) -> None:
     """Raises HilError for a capture so clipped that channel and error vector mean nothing."""
     if capture.clipped > CLIPPED_REFUSED:
-        raise HilError("capture-clipped", "the receiver was overdriven", where=capture.device, found=f"{capture.clipped:.1%} of samples at the rails",
-                       allowed=f"{CLIPPED_REFUSED:.0%}", fix="lower the receive gain")  # fmt: skip
+        raise HilError("capture-clipped", "the receiver was overdriven", where=capture.device,
+                       found=f"{capture.clipped:.1%} of samples at the rails", allowed=f"{CLIPPED_REFUSED:.0%}", fix="lower the receive gain")  # fmt: skip
 
 
 def assumptions_of(capture: Capture) -> tuple[str, ...]:

@@ -74,6 +74,14 @@ class Frame(Protocol):
     def known(self) -> NDArray[np.complex128]:
         """(symbol, tone) sqrt(W): what is sent, for a channel that is the same within a group."""
 
+    @property
+    def preambles(self) -> NDArray[np.complex128]:
+        """(antenna, tone) what each antenna sends in the second preamble symbol."""
+
+    @property
+    def coherent_blocks(self) -> bool:
+        """Whether blocks of tones are sent alike; a precoder may turn each block by its own phase."""
+
     def samples(self) -> NDArray[np.complex128]:
         """(antenna, sample) sqrt(W) at the antenna ports."""
 

@@ -91,6 +91,13 @@ class MeasuringFrame:
         """(symbol, tone) what stream 0 carries; the channel it sees includes the precoder."""
         return self.reference[..., 0]
 
+    coherent_blocks = False
+
+    @property
+    def preambles(self) -> NDArray[np.complex128]:
+        """(antenna, tone) sqrt(W) of the second preamble symbol."""
+        return np.einsum("kns,ks->nk", self.precoder[self.numerology.block_of_tone], self.reference[1])
+
     @property
     def payload(self) -> NDArray[np.int64]:
         """Indices of the payload symbols."""

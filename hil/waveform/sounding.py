@@ -82,6 +82,13 @@ class SoundingFrame:
         """(pilot, tone) which antenna sends in pilot symbol m = 0.. on each tone."""
         return (np.arange(self.numerology.used) + np.asarray(pilot)[..., None]) % self.antennas
 
+    coherent_blocks = True
+
+    @property
+    def preambles(self) -> NDArray[np.complex128]:
+        """(antenna, tone) sqrt(W) of the second preamble symbol."""
+        return self.reference[1].T
+
     @cached_property
     def _amplitude(self) -> NDArray[np.float64]:
         """(antenna,) sqrt(W) per tone of a symbol that uses all tones, such that the mean power over the frame is exact."""
