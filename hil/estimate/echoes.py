@@ -113,7 +113,7 @@ class _Track:
 
 
 def observe(
-    samples: Any, numerology: Numerology, lights: Sequence[Illumination], receivers: Any, carrier_hz: float, *, passes: int = 2
+    samples: Any, numerology: Numerology, lights: Sequence[Illumination], receivers: Any, carrier_hz: float, *, passes: int = 1
 ) -> list[Echoes]:
     """Take a capture apart into every transmitter's echoes.
 
@@ -183,9 +183,11 @@ def _inside(track: _Track, numerology: Numerology, samples: int, carrier_hz: flo
 
 
 def _spin(samples: int, cfo_hz: float, rate: float) -> NDArray[np.complex64]:
-    """exp(+j 2 pi cfo t) at every sample; the phase is formed in float64 and only then rounded."""
-    turns = np.arange(samples) * (cfo_hz / rate)
-    return np.exp(2j * np.pi * (turns - np.round(turns)).astype(np.float32)).astype(np.complex64)
+    """exp(+j 2 pi cfo t) at every sample, as the product of a coarse and a fine table whose phases are formed in float64."""
+    fine = 1024
+    step = 2j * np.pi * cfo_hz / rate
+    coarse = np.exp(step * fine * np.arange(-(-samples // fine))).astype(np.complex64)
+    return np.outer(coarse, np.exp(step * np.arange(fine)).astype(np.complex64)).ravel()[:samples]
 
 
 def _demodulate(samples: NDArray[np.complex64], numerology: Numerology, track: _Track, carrier_hz: float) -> NDArray[np.complex64]:
@@ -281,8 +283,10 @@ def _rebuild(track: _Track, numerology: Numerology, shape: tuple[int, int], carr
     flat = symbol * numerology.fft + (whole - first[symbol]) % numerology.fft
     keep = (whole >= 0) & (whole < shape[1])
     out = np.zeros(shape, np.complex64)
-    out[:, whole[keep]] = useful_part.reshape(shape[0], -1)[:, flat[keep]]
-    return out * _spin(shape[1], track.cfo_hz, numerology.sample_rate_hz)
+    begin_at, end_at = int(whole[keep][0]), int(whole[keep][-1]) + 1
+    np.take(useful_part.reshape(shape[0], -1), flat[keep], axis=1, out=out[:, begin_at:end_at], mode="clip")
+    out *= _spin(shape[1], track.cfo_hz, numerology.sample_rate_hz)
+    return out
 
 
 def _echoes(
