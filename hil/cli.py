@@ -137,7 +137,7 @@ def new(
 
 @app.command(cls=Exampled, rich_help_panel="start", epilog="hil check my-lab\nhil check my-lab/scenario.toml node.toml")
 def check(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="benches and files of any kind")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="benches and files of any kind")],
     quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
 ) -> None:  # fmt: skip
     """Read every file, all errors at once; cross-check a bench."""
@@ -150,7 +150,7 @@ def check(
 def run(
     bench: Bench = None,
     rounds: Annotated[int | None, typer.Option(metavar="N", help="at most, baselines not counted", show_default=False)] = None,
-    designer: Annotated[str | None, typer.Option(metavar="D", help="who designs: robust, nominal, module:Class", show_default=False)] = None,
+    designer: Annotated[str | None, typer.Option(metavar="D", help="robust, nominal, or module:Class", show_default=False)] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="of all randomness")] = 1,
     depth: Annotated[Depth, typer.Option(help="emulated: one process, or real node processes")] = Depth.process,
     air: Annotated[bool, typer.Option("--air", help="the hardware: radiates and moves, asks first")] = False,

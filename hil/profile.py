@@ -73,11 +73,11 @@ class RadioProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     format: Annotated[Literal["hil.radio.v1"], Meta(description="first line of the file")]
     part: Annotated[Literal["pluto", "fmcomms5"], Meta(description="what the radio is")]
     firmware: Annotated[str, Meta(pattern=r"^(>=|<=|==)?\d+(\.\d+)*$", description="wanted on the device")]
-    range: Annotated[Tuning, Meta(description="the scenario picks within it")]
-    filter: Annotated[Filter, Meta(description="filters of the signal path")]
-    gain: Annotated[Gain, Meta(description="at the start")]
-    tracking: Annotated[Tracking, Meta(description="corrections of the part itself")]
-    tolerance: Annotated[Deviation, Meta(description="of what is read back")]
+    range: Tuning
+    filter: Filter
+    gain: Gain
+    tracking: Tracking
+    tolerance: Deviation
     source: Source | None = None
 
     def capability(self, serial: str) -> Capability:
@@ -142,7 +142,7 @@ class StageProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     controller: Annotated[Literal["grbl-1.1", "grblhal", "zaber-ascii"], Meta(description="what is spoken on the port")]
     axis: Annotated[Mapping[str, Axis], Meta(min_length=1, description="by its name")]
     soft_limits: Annotated[Literal[True], Meta(description="a controller without them is refused")]
-    arrival: Annotated[Arrival, Meta(description="when a move has ended")]
+    arrival: Arrival
     source: Source | None = None
 
 

@@ -110,7 +110,7 @@ class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Planner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The table [design]: who designs, what it is compared with, how sure it must be and how long it may work."""
+    """Who designs, what it is compared with, how sure it must be and how long it may work."""
 
     designer: Annotated[str, Meta(pattern=r"^[a-z0-9+-]+$|^[\w.]+:\w+$", description="a listed name, or module:Class of one's own")]
     baselines: Annotated[tuple[Literal["fixed-rzf", "fixed", "sparse"], ...], Meta(description="run first, on the same channels")] = ()
@@ -128,12 +128,12 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     format: Annotated[Literal["hil.scenario.v1"], Meta(description="first line of the file")]
     name: Annotated[Name, Meta(description="part of the run's name")]
     system: Annotated[Literal["maxmin"], Meta(description="which problem is solved")]
-    signal: Annotated[Signal, Meta(description="what is sent")]
+    signal: Signal
     user: Annotated[tuple[User, ...], Meta(min_length=1, description="user u is served by the u-th transmit array")]
     target: Annotated[Target, Meta(description="left out where nothing is sensed")] | None = None
-    rounds: Annotated[Rounds, Meta(description="when the loop ends")]
-    array: Annotated[tuple[Array, ...], Meta(min_length=1, description="rows of elements on rails")]
-    design: Annotated[Planner, Meta(description="who designs")]
+    rounds: Rounds
+    array: Annotated[tuple[Array, ...], Meta(min_length=1)]
+    design: Planner
     source: Source | None = None
 
     @property

@@ -393,6 +393,8 @@ def description(kind: kinds.Type) -> str:
     """What a field's `Meta` says it is."""
     if isinstance(kind, kinds.Metadata):
         return str((kind.extra_json_schema or {}).get("description", "")) or description(kind.type)
+    if isinstance(kind, kinds.UnionType):
+        return next((text for one in kind.types if (text := description(one))), "")
     return ""
 
 
@@ -412,8 +414,10 @@ def allowed(kind: kinds.Type, key: str) -> str:
         case kinds.FloatType() | kinds.IntType():
             low, high = kind.ge if kind.ge is not None else kind.gt, kind.le if kind.le is not None else kind.lt
             if low is not None and high is not None:
-                between = f"{_short(low)} ... {_short(high)}{symbol}"
-                return between if kind.gt is None else f"more than {_short(low)}, up to {_short(high)}{symbol}"
+                if kind.gt is None and kind.lt is None:
+                    return f"{_short(low)} ... {_short(high)}{symbol}"
+                above, below = "from" if kind.gt is None else "more than", "up to" if kind.lt is None else "less than"
+                return f"{above} {_short(low)}, {below} {_short(high)}{symbol}"
             if low is not None:
                 return f"{'at least' if kind.ge is not None else 'more than'} {_short(low)}{symbol}"
             return f"at most {_short(high)}{symbol}" if high is not None else ""

@@ -128,11 +128,11 @@ class Testbed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     format: Annotated[Literal["hil.testbed.v1"], Meta(description="first line of the file")]
     calibrations: Annotated[str, Meta(description="folder of calibration records, with subfolders air/ and emulated/")] = "calibrations"
-    limits: Annotated[Licence, Meta(description="what the licence permits")]
-    node: Annotated[tuple[Node, ...], Meta(min_length=1, description="machines beside the hardware")]
-    radio: Annotated[tuple[Radio, ...], Meta(min_length=1, description="radios")]
-    stage: Annotated[tuple[Stage, ...], Meta(description="motion controllers")] = ()
-    wire: Annotated[tuple[Wire, ...], Meta(min_length=1, description="one per array or user")]
+    limits: Licence
+    node: Annotated[tuple[Node, ...], Meta(min_length=1)]
+    radio: Annotated[tuple[Radio, ...], Meta(min_length=1)]
+    stage: tuple[Stage, ...] = ()
+    wire: Annotated[tuple[Wire, ...], Meta(min_length=1)]
     emulated: Annotated[Mapping[str, Any], Meta(description="the truth behind the antennas; only the emulator reads it")] = {}
     source: Source | None = None
     folder: Path | None = None
@@ -232,10 +232,10 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     format: Annotated[Literal["hil.node.v1"], Meta(description="first line of the file")]
     name: Annotated[Name, Meta(description="as testbeds call it")]
     listen: Annotated[str, Meta(pattern=_LISTEN, description="where it answers; only loopback until there are keys")]
-    keys: Annotated[NodeKeys, Meta(description="identities")] | None = None
+    keys: NodeKeys | None = None
     lease_ms: Annotated[float, Meta(ge=20, le=60000, description="longer silence while radiating or moving: mute, halt, state safe")]
     may_open: Annotated[tuple[str, ...], Meta(description="the only addresses a testbed may name here")]
-    limits: Annotated[NodeLimits, Meta(description="no controller can raise them")]
+    limits: NodeLimits
     source: Source | None = None
 
     @property

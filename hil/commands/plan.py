@@ -115,7 +115,8 @@ def radiates(bench: BenchFiles, planned: Plan) -> list[str]:
         ports = " ".join(f"tx{channel}" for channel in wire.channels)
         lines.append(
             f"{wire.radio} {ports}  {bench.scenario.signal.carrier_hz / 1e9:.3f} GHz, at most {power:.1f} dBm "
-            f"{'+' if gain >= 0 else '-'} {abs(gain):.1f} dBi{phase} = {power + gain + together:.1f} dBm EIRP (limit {limits.eirp_dbm:.1f}), "
+            f"{'+' if gain >= 0 else '-'} {abs(gain):.1f} dBi{phase} = {power + gain + together:.1f} dBm EIRP "
+            f"(limit {limits.eirp_dbm:.1f}), "
             f"duty {100 * planned.duty:.0f} % (limit {100 * limits.duty:.0f} %; both {where})"
         )
     return lines
@@ -133,8 +134,8 @@ def moves(bench: BenchFiles, planned: Plan) -> list[str]:
             low, high = _part_of_rail(bench, array, wire, place)
             ends = sorted((x - element.offset) * element.sign * 1e3 for x in (low, high))
             lines.append(
-                f"{element.stage} {element.axis}  {ends[0]:.0f} ... {ends[1]:.0f} mm of {axis.travel_mm[0]:.0f} ... {axis.travel_mm[1]:.0f}, "
-                f"at most {axis.speed_mm_s:.0f} mm/s"
+                f"{element.stage} {element.axis}  {ends[0]:.0f} ... {ends[1]:.0f} mm "
+                f"of {axis.travel_mm[0]:.0f} ... {axis.travel_mm[1]:.0f}, at most {axis.speed_mm_s:.0f} mm/s"
             )
     if lines:
         lines[-1] += f", about {planned.metres:.1f} m in all"
@@ -153,9 +154,10 @@ def no_driver(bench: BenchFiles) -> InputError:
     parts = dict.fromkeys(bench.testbed.radio_profile(radio.name).part for radio in bench.testbed.radio)
     controllers = dict.fromkeys(bench.testbed.stage_profile(stage.name).controller for stage in bench.testbed.stage)
     source = bench.testbed.source
+    *most, last = [*parts, *controllers]
     return InputError(
         "no-driver",
-        f"no driver for {' and '.join([*parts, *controllers])} yet",
+        f"no driver for {', '.join(most)}{' and ' if most else ''}{last} yet",
         file="" if source is None else source.file,
         key="--air",
         note="nothing was opened, sent or moved",

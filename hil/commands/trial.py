@@ -10,7 +10,7 @@ from typing import Any
 
 from hil.commands.rounds import RoundsView
 from hil.commands.streams import Streams
-from hil.errors import HilError, InputError
+from hil.errors import InputError
 from hil.files import BenchFiles, read_bench
 
 
@@ -49,8 +49,8 @@ def run(streams: Streams, asked: Asked) -> int:
 
 def _refuse_beside_resume(asked: Asked) -> None:
     """A resumed run goes on as it began: its bench, seed, depth and designer are those in its folder."""
-    given = [flag for flag, is_given in (("BENCH", asked.paths), ("--rounds", asked.rounds), ("--designer", asked.designer), ("--plan", asked.plan),
-                                         ("--air", asked.air)) if is_given]  # fmt: skip
+    flags = {"BENCH": asked.paths, "--rounds": asked.rounds, "--designer": asked.designer, "--plan": asked.plan, "--air": asked.air}
+    given = [flag for flag, is_given in flags.items() if is_given]
     if given:
         raise InputError(
             "usage", "a resumed run goes on as it began", key="--resume", found=", ".join(given), fix=f"hil run --resume {asked.resume}"
