@@ -2,7 +2,7 @@
 
 Its own numpy metrics; it shares no code with the designers. Errors are common to the tones of a block, ||e|| <= radius for each
 (transmitter, user, block). Many random members on the surfaces of the balls, then projected gradient descent of every user's and
-block's SINR from the worst of them.
+block's SINR from the worst of them and from the estimate itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-KEPT = 4  # worst members per (user, block) that the local search starts from
+KEPT = 4  # worst members per (user, block) that the local search starts from, besides the estimate
 DESCENT = 60  # steps of the local search
 CHUNK = 64  # members tried at once
 
@@ -91,7 +91,8 @@ class _Case:
             order = np.argsort(sinr, axis=0)[:KEPT]
             keep = np.take_along_axis(pool, order[:, None, :, :, None], axis=0)
             worst = np.minimum(worst, sinr.min(0))
-        return np.minimum(worst, self._descend(keep)), members + len(keep) * DESCENT
+        starts = np.concatenate([keep, np.zeros((1, *shape), complex)])
+        return np.minimum(worst, self._descend(starts)), members + len(starts) * DESCENT
 
     def _descend(self, errors: NDArray[np.complex128]) -> NDArray[np.float64]:
         """Projected gradient descent of ln SINR: wanted power down, unwanted power up, both from the same members."""
