@@ -179,7 +179,7 @@ def a_bad_waveform_is_refused(radio: Radio, setting: Setting, tolerance: Toleran
     for bad in (tone(channels + 1), tone(channels)[0], tone(channels)[:, :0], wrong, loud):
         radio.load(1, tone(channels))
         radio.apply(1)
-        with refused():
+        with refused(silent=radio):
             radio.load(2, bad)
         with refused("not-loaded", silent=radio):
             radio.apply(2)
@@ -187,6 +187,9 @@ def a_bad_waveform_is_refused(radio: Radio, setting: Setting, tolerance: Toleran
 
 def a_version_that_is_not_loaded_is_refused(radio: Radio, setting: Setting, tolerance: Tolerance) -> None:
     radio.configure(setting)
+    if radio.capability.transmit_channels:
+        radio.load(1, tone(radio.capability.transmit_channels))
+        radio.apply(1)
     with refused("not-loaded", silent=radio):
         radio.apply(77)
 
