@@ -73,7 +73,7 @@ def relate(rx_head, rx_lines, rx_carrier, tx_head, tx_lines, tx_carrier, tx_rate
     """
     count = whole.size
     start_whole = tx_start // tx_rate
-    start_fraction = (tx_start - start_whole * tx_rate) / tx_rate
+    start_rest = tx_start - start_whole * tx_rate
     apart = tx_carrier - rx_carrier
     rx_before = tx_before = 0.0
     for b in range(count):
@@ -82,7 +82,7 @@ def relate(rx_head, rx_lines, rx_carrier, tx_head, tx_lines, tx_carrier, tx_rate
         cycles = apart * fraction[b] + (tx_carrier * xt - rx_carrier * xr)
         out[0, b] = cycles - math.floor(cycles)
         laps = ((whole[b] - start_whole) * tx_rate) % period
-        position = laps + (fraction[b] - start_fraction + (xt - tx_head[4])) * tx_rate
+        position = laps - start_rest + (fraction[b] + (xt - tx_head[4])) * tx_rate
         out[2, b] = position - math.floor(position / period) * period
         out[4, b] = y
         if b > 0:
@@ -220,9 +220,8 @@ def rays(
             before = carrier * y0 * delay[b, q]
             cycles = relation[0, b] + phase - before - spin * sent
             growth = (relation[1, b] - (carrier * y1 * delay[b + 1, q] - before) - spin * grown) / BLOCK
-            g = 0.5 * (gain[b, q] + gain[b + 1, q])
             angle = 2.0 * math.pi * (cycles - math.floor(cycles))
-            z = g * complex(math.cos(angle), math.sin(angle))
+            z = complex(math.cos(angle), math.sin(angle))
             angle = 2.0 * math.pi * growth
             one = complex(math.cos(angle), math.sin(angle))
             angle = 2.0 * math.pi * (TURN * growth - math.floor(TURN * growth))
@@ -235,7 +234,7 @@ def rays(
             for i in range(0, BLOCK, TURN):
                 at = (i + 0.5 * TURN) / BLOCK
                 bend = 8.0 * math.pi * relation[5, b] * at * (1.0 - at)
-                bent = z * complex(1.0 - 0.5 * bend * bend, bend)
+                bent = z * complex(1.0 - 0.5 * bend * bend, bend) * (gain[b, q] + at * (gain[b + 1, q] - gain[b, q]))
                 zr = _f32(bent.real)
                 zi = _f32(bent.imag)
                 for m in range(TURN):

@@ -7,7 +7,6 @@ instant of receiver sample n and u = (c_tx(t - tau) - start) fs the position in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,16 +42,16 @@ def series(airing: Airing, tuning: Tuning, instants: Sequence[Instant], rays: Ra
         spectrum *= channel_filter(bins * (airing.rate / period) + (airing.carrier - tuning.carrier), tuning.rate)
     kept = np.flatnonzero(np.abs(spectrum).max(axis=0) > 0.0)
     bins, spectrum = bins[kept], spectrum[:, kept]
-    start = Fraction(airing.first_tick, airing.rate)
+    start_whole, start_rest = divmod(airing.first_tick, airing.rate)
     out = np.zeros((rays.delay.shape[2], len(instants)), complex)
     for i, at in enumerate(instants):
         x_rx, _ = tuning.oscillator.error(at)
         x_tx, y_tx = airing.oscillator.error(at)
         delay = rays.delay[i]
-        early = x_tx - airing.oscillator.offset - float(start % 1) - delay * (1.0 + y_tx)
-        laps = (at.whole - start // 1) * airing.rate % period
-        position = laps + (at.fraction + early) * airing.rate
-        cycles = airing.carrier * (x_tx - delay * (1.0 + y_tx)) - tuning.carrier * x_rx
+        late = delay * (1.0 + y_tx)
+        laps = (at.whole - start_whole) * airing.rate % period - start_rest
+        position = laps + (at.fraction + (x_tx - airing.oscillator.offset - late)) * airing.rate
+        cycles = airing.carrier * (x_tx - late) - tuning.carrier * x_rx
         cycles += (airing.carrier - tuning.carrier) * at.fraction + airing.phase - tuning.phase
         wave = _wave(position, bins, spectrum, period)
         out[:, i] = (rays.gain[i] * np.exp(2j * np.pi * (cycles % 1.0)) * wave).sum(axis=(0, 2))
