@@ -39,5 +39,8 @@ def carrier_bounds(numerology: Numerology, symbols: int, snr: float) -> CarrierB
 
 
 def block_cfo_bound(samples: int, rate: float, snr: float) -> float:
-    """Carrier bound in hertz of a full-band block of n samples at `snr` per sample (Rife and Boorstyn 1974): var = 6/(snr (2 pi dt)^2 n (n^2 - 1))."""
+    """Carrier bound in hertz of a full-band block of n samples at `snr` per sample: var = 6/(snr (2 pi dt)^2 n (n^2 - 1)).
+
+    Rife and Boorstyn 1974, unknown phase and amplitude.
+    """
     return math.sqrt(6.0 / (snr * samples * (samples**2 - 1))) * rate / (2.0 * math.pi)

@@ -68,8 +68,11 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Symbols:
-    """Tones of a capture with carrier, delay and drift undone. values: (channel, symbol, tone); index: (symbol,) counted from the frame's start,
-    negative before it, on and on over turns of the buffer; times: (symbol,) seconds after the first sample."""
+    """Tones of a capture with carrier, delay and drift undone.
+
+    values: (channel, symbol, tone); index: (symbol,) counted from the frame's start, negative before it, on and on over turns of the
+    buffer; times: (symbol,) seconds after the first sample.
+    """
 
     values: NDArray[np.complex128]
     index: NDArray[np.int64]
@@ -102,15 +105,17 @@ def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noi
     """
     numerology, rate = frame.numerology, frame.numerology.sample_rate_hz
     if isinstance(coarse, Acquisition) and not coarse.above_threshold:
-        raise HilError("no-preamble", "this device's preamble is not in the capture", where=capture.device, found=f"metric {coarse.metric:.4f}",
-                       allowed=f"above {coarse.threshold:.4f}", fix="check that the device transmits and that carrier and rate agree")  # fmt: skip
+        raise HilError("no-preamble", "this device's preamble is not in the capture", where=capture.device,
+                       found=f"metric {coarse.metric:.4f}", allowed=f"above {coarse.threshold:.4f}",
+                       fix="check that the device transmits and that carrier and rate agree")  # fmt: skip
     samples = samples_of(capture, 4 * numerology.symbol_samples, rate)
     start, cfo = float(coarse.start), float(coarse.cfo_hz)
     for last in (*[False] * (passes - 1), True):
         symbols = _demodulate(samples, numerology, start, cfo, capture.carrier_hz)
         if len(symbols.index) < 4:
-            raise HilError("capture-short", "too few whole symbols for a carrier estimate", where=capture.device, found=str(len(symbols.index)),
-                           allowed="4 or more", fix="capture at least two frames and one symbol")  # fmt: skip
+            raise HilError("capture-short", "too few whole symbols for a carrier estimate", where=capture.device,
+                           found=str(len(symbols.index)), allowed="4 or more",
+                           fix="capture at least two frames and one symbol")  # fmt: skip
         fit = _Fit.of(symbols, frame)
         centre = fit.centre
         delay = (1.0 + cfo / capture.carrier_hz) * start / rate - cfo / capture.carrier_hz * centre
@@ -138,7 +143,8 @@ def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float,
     notes += ("phase noise",) * (floor > 0.0) + ("model misfit",) * bool(misfit)
     estimate = Estimate(
         what="carrier offset", of=f"device {frame.device} at {capture.device or 'receiver'}", value=np.array([cfo]), unit="Hz",
-        covariance=np.array([[covariance]]), bound=np.array([[bound]]), epoch=None if capture.clock is None else capture.clock.after(fit.centre),
+        covariance=np.array([[covariance]]), bound=np.array([[bound]]),
+        epoch=None if capture.clock is None else capture.clock.after(fit.centre),
         above_threshold=bool(fit.snr * len(fit.times) / fit.groups_used >= LEAST_SYMBOLS_SNR), loss=capture.loss, assumptions=notes,
         residual_test=ratio,
     )  # fmt: skip
@@ -187,8 +193,9 @@ class _Fit:
         colour = left / each if each >= _COLOUR_SYMBOLS else np.repeat(noise[:, None], known.shape[1], axis=1)
         received = np.maximum(explained.sum(-1) / noise - parameters, 0.0)  # energy over noise of each channel
         weight = power.sum(1)
-        return cls(matched, power, label, symbols.times, gains, energy, noise, colour, freedom,
-                   float(received.sum() / (np.count_nonzero(power) * len(noise))), float(np.sum(weight * symbols.times) / weight.sum()))  # fmt: skip
+        snr = float(received.sum() / (np.count_nonzero(power) * len(noise)))
+        centre = float(np.sum(weight * symbols.times) / weight.sum())
+        return cls(matched, power, label, symbols.times, gains, energy, noise, colour, freedom, snr, centre)
 
     def residual_cfo(self, numerology: Numerology) -> float:
         """The maximum of sum |sum Z exp(-j 2 pi f t_m)|^2 in hertz: FFT over the symbols, then Newton on the exact trigonometric sum."""
@@ -222,7 +229,10 @@ class _Fit:
         return max(2.0 * (2.0 * np.pi) ** 2 * total, 1e-30)
 
     def phase_diffusion(self) -> float:
-        """Rate of the phase's random walk, rad^2/s, from the turn between symbols that follow each other in a group; 0 unless significant."""
+        """Rate of the phase's random walk, rad^2/s, from the turn between symbols that follow each other in a group.
+
+        0 unless it stands four standard deviations above what noise turns.
+        """
         turns, lags, noise = [], [], []
         for group in self.gains:
             mine = np.flatnonzero(self.label == group)

@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from hil.device import Capture
 from hil.errors import HilError
 from hil.estimate.carrier import Carrier, Symbols, strongest_delay, symbols_of
+from hil.estimate.comb import Comb
 from hil.estimate.usable import assumptions_of, refuse_clipped
 from hil.estimate.window import EARLIEST, LATEST, DelayFilter, delay_filter, no_filter
 from hil.knowledge import Estimate
 from hil.waveform import ofdm
+from hil.waveform.numerology import Numerology
 from hil.waveform.sounding import SoundingFrame
 
 
@@ -55,49 +57,46 @@ def estimate(
     refuse_clipped(capture)
     numerology, antennas = frame.numerology, frame.antennas
     symbols, frames = _pilots(capture, frame, carrier)
-    pilot = symbols.index % frame.layout.symbols - frame.pilots[0]
+    number = symbols.index % frame.layout.symbols
     scale = np.broadcast_to(np.asarray(scale, dtype=np.float64), (symbols.values.shape[0],))
-    known = frame.known[symbols.index % frame.layout.symbols]
-    received = symbols.values * scale[:, None, None]
-    ratio = received / known
+    comb = Comb(symbols.values * scale[:, None, None], frame.known[number], number - frame.pilots[0], antennas)
 
-    phase = np.zeros(len(pilot))
-    gains = _sort(ratio, pilot, antennas)
+    gains = comb.gains()
     reference = strongest_delay(numerology, np.moveaxis(gains, 1, -1))
-    turn = np.exp(2j * np.pi * numerology.frequencies_hz * reference)
+    turn = np.exp(2j * np.pi * numerology.frequencies_hz * reference)[:, None]
     if track_phase:
-        window = window_s or (EARLIEST, LATEST)
-        smooth = _filtered(gains, turn, delay_filter(numerology, _level(gains, window, numerology, turn), window))
-        phase = _phases(received, known, smooth * np.conj(turn)[:, None], pilot, antennas)
-        gains = _sort(ratio * np.exp(-1j * phase)[:, None], pilot, antennas)
+        comb = comb.turned(comb.phases(_smooth(numerology, gains * turn, window_s or (EARLIEST, LATEST)) * np.conj(turn)))
+        gains = comb.gains()
+    noise, freedom = comb.noise(gains)
+    gains = gains * turn
+    pilot_power = np.square(np.abs(frame.reference[frame.pilots, 0])).max(0)  # (antenna,) |X|^2 where it sends, alike on every tone
+    if comb.visits == 1:
+        noise, freedom = _noise_outside(numerology, gains, pilot_power, window_s)
+    raw = noise[:, None] / (pilot_power * comb.visits)  # (channel, antenna) error variance of a tone before filtering
+    signal = max(float(np.mean(np.square(np.abs(gains))) - raw.mean()), 1e-300)
+    sieve = no_filter(numerology) if window_s is None else delay_filter(numerology, float(raw.mean()) / signal, window_s, prior)
+    value = _along_tones(sieve, gains)
 
-    visits = len(pilot) // antennas
-    noise, freedom = _noise(received * np.exp(-1j * phase)[:, None], known, gains, pilot, antennas)
-    if visits == 1:
-        noise, freedom = _noise_outside(gains * turn[:, None], known, frame, window_s, noise)
-    element = np.square(np.abs(frame.reference[frame.pilots])).max(0)[0]  # (antenna,) |X|^2 of its pilots, the same on every tone
-    raw = noise[:, None] / (element * visits)  # (channel, antenna) variance per tone before filtering
-    signal = np.maximum(np.mean(np.square(np.abs(gains)), axis=(0, 1, 2)) - raw.mean(), 1e-300)
-    sieve = _filter(numerology, float(raw.mean() / signal), window_s, prior)
-    value = _filtered(gains, turn, sieve)
-    misfit, ratio_test = _misfit(gains * turn[:, None], value, raw, sieve, prior or window_s is None)
-
-    bound = sieve.block_spread(numerology)[None, :, None, None] * raw[:, None, :, None] * np.eye(antennas)
-    rotation = _rotation(value, numerology, symbols, carrier, received, noise, known, pilot, antennas, track_phase)
-    swell = ratio_test if misfit and ratio_test > 1.0 else 1.0
-    covariance = bound * swell + rotation
+    ratio = None if prior or window_s is None else _outside(gains, value, raw, sieve)
+    outside = (numerology.used - sieve.rank) * raw.size  # complex degrees of freedom
+    misfit = ratio is not None and abs(ratio - 1.0) > 3.29 / np.sqrt(outside)
+    swell = max(ratio, 1.0) if ratio is not None and misfit else 1.0
+    bound = sieve.block_spread(numerology)[None, :, None, None] * raw[:, None, :, None] * np.eye(antennas, dtype=np.complex128)
+    rotation = _tracking(numerology, value, comb, noise) if track_phase else _drift(numerology, value, comb, symbols.times, carrier)
     turning = np.real(np.einsum("rbnn->rbn", rotation))[:, numerology.block_of_tone]
     variance = sieve.spread()[None, :, None] * raw[:, None, :] * swell + turning
-    snr = float(signal / raw.mean())
+
     centre = float(symbols.times.mean())
     of = f"device {frame.device} at {capture.device or 'receiver'}"
+    epoch = None if capture.clock is None else capture.clock.after(centre)
     notes = ("y = H @ x", "white noise", *assumptions_of(capture), *(("model misfit",) if misfit else ()))
-    common = dict(of=of, epoch=None if capture.clock is None else capture.clock.after(centre), loss=capture.loss)
-    response = Estimate(what="tone channel", value=value, covariance=covariance, bound=bound.astype(complex), unit="1",
-                        above_threshold=snr > 1.0 and carrier.above_threshold, assumptions=notes, residual_test=ratio_test, **common)  # fmt: skip
+    response = Estimate(
+        what="tone channel", of=of, value=value, covariance=bound * swell + rotation, unit="1", bound=bound, epoch=epoch,
+        above_threshold=signal > raw.mean() and carrier.above_threshold, loss=capture.loss, assumptions=notes, residual_test=ratio,
+    )  # fmt: skip
     spread = np.diag(noise**2 / freedom)
-    told = Estimate(what="noise per tone", value=noise, covariance=spread, bound=spread, unit="W",
-                    assumptions=("from the pilots' residual",), **common)  # fmt: skip
+    told = Estimate(what="noise per tone", of=of, value=noise, covariance=spread, unit="W", bound=spread, epoch=epoch, loss=capture.loss,
+                    assumptions=("from the pilots' residual",))  # fmt: skip
     delay = carrier.delay_at(centre, numerology.sample_rate_hz) + reference
     return ToneChannel(response, variance, told, delay, centre, sieve, frames)
 
@@ -114,91 +113,48 @@ def _pilots(capture: Capture, frame: SoundingFrame, carrier: Carrier) -> tuple[S
     return symbols_of(capture, numerology, carrier, inside[np.isin(inside % symbols, frame.pilots)]), frames
 
 
-def _sort(ratio: NDArray[np.complex128], pilot: NDArray[np.int64], antennas: int) -> NDArray[np.complex128]:
-    """(channel, tone, antenna) means over visits of Y/X (channel, pilot symbol, tone)."""
-    comb = np.stack([ratio[:, pilot % antennas == turn].mean(1) for turn in range(antennas)])  # (turn, channel, tone)
-    tone = np.arange(ratio.shape[-1])
-    return np.stack([comb[(antenna - tone) % antennas, :, tone].T for antenna in range(antennas)], axis=-1)
+def _along_tones(sieve: DelayFilter, gains: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """(channel, tone, antenna) filtered along the tones."""
+    return np.moveaxis(sieve(np.moveaxis(gains, 1, -1)), -1, 1)
 
 
-def _spoken(gains: NDArray[np.complex128], pilot: NDArray[np.int64], antennas: int) -> NDArray[np.complex128]:
-    """(channel, pilot symbol, tone) the channel of the antenna that sends there; the inverse of `_sort`."""
-    tone = np.arange(gains.shape[1])
-    combs = np.stack([gains[:, tone, (tone + turn) % antennas] for turn in range(antennas)], axis=1)
-    return combs[:, pilot % antennas]
-
-
-def _phases(
-    received: NDArray[np.complex128], known: NDArray[np.complex128], gains: NDArray[np.complex128], pilot: NDArray[np.int64], antennas: int
-) -> NDArray[np.float64]:
-    """(pilot symbol,) common phase of each symbol against a first estimate that is smooth over tones, mean zero."""
-    turn = np.sum(received * np.conj(known * _spoken(gains, pilot, antennas)), axis=(0, 2))
-    mean = np.sum(turn) / max(abs(np.sum(turn)), 1e-300)
-    phase = np.angle(turn * np.conj(mean))
-    return phase - phase.mean()
-
-
-def _noise(
-    received: NDArray[np.complex128], known: NDArray[np.complex128], gains: NDArray[np.complex128], pilot: NDArray[np.int64], antennas: int
-) -> tuple[NDArray[np.float64], float]:
-    """(channel,) noise per tone from what the visits of one antenna do not agree on, and its complex degrees of freedom."""
-    left = received - known * _spoken(gains, pilot, antennas)
-    freedom = received.shape[2] * (len(pilot) - antennas) - 0.5 * len(pilot) / received.shape[0]
-    return np.sum(np.square(np.abs(left)), axis=(1, 2)) / max(freedom, 1.0), max(freedom, 1.0)
-
-
-def _noise_outside(gains, known, frame, window_s, fallback):
-    """(channel,) noise per tone from delays outside the window, for a capture that shows every antenna once only."""
-    if window_s is None:
-        return fallback, 1.0
-    sieve = delay_filter(frame.numerology, 1e-3, window_s)
-    outside = gains - _filtered(gains, np.ones(frame.numerology.used), sieve)
-    freedom = (frame.numerology.used - sieve.rank) * frame.antennas
-    element = np.square(np.abs(frame.reference[frame.pilots])).max(0)[0]
-    return np.sum(np.square(np.abs(outside)) * element, axis=(1, 2)) / freedom, float(freedom)
-
-
-def _filter(numerology, noise_over_signal, window_s, prior):
-    return no_filter(numerology) if window_s is None else delay_filter(numerology, noise_over_signal, window_s, prior)
-
-
-def _filtered(gains: NDArray[np.complex128], turn: NDArray, sieve: DelayFilter) -> NDArray[np.complex128]:
-    """(channel, tone, antenna) referred by `turn` and filtered along the tones."""
-    return np.moveaxis(sieve(np.moveaxis(gains * turn[:, None], 1, -1)), -1, 1)
-
-
-def _level(gains, window_s, numerology, turn) -> float:
-    """A first guess of noise over signal per tone, from the energy outside the window."""
+def _smooth(numerology: Numerology, gains: NDArray[np.complex128], window_s: tuple[float, float]) -> NDArray[np.complex128]:
+    """A first estimate for the phases, before the noise is known: energy outside the window says how much to keep inside."""
     sieve = delay_filter(numerology, 1e-2, window_s)
-    inside = _filtered(gains, turn, sieve)
-    total, kept = np.mean(np.square(np.abs(gains))), np.mean(np.square(np.abs(inside)))
-    noise = max(total - kept, 1e-9 * total) * numerology.used / (numerology.used - sieve.rank)
-    return float(noise / max(total - noise, 1e-3 * total))
+    total, kept = np.mean(np.square(np.abs(gains))), np.mean(np.square(np.abs(_along_tones(sieve, gains))))
+    noise = max(float(total - kept), 1e-9 * total) * numerology.used / (numerology.used - sieve.rank)
+    return _along_tones(delay_filter(numerology, noise / max(float(total - noise), 1e-3 * total), window_s), gains)
 
 
-def _misfit(gains, value, raw, sieve, skip: bool) -> tuple[bool, float | None]:
-    """Energy outside the window over what noise puts there; outside 99.9 % of its spread the window does not hold the echoes."""
-    if skip:
-        return False, None
+def _noise_outside(
+    numerology: Numerology, gains: NDArray[np.complex128], pilot_power: NDArray[np.float64], window_s: tuple[float, float] | None
+) -> tuple[NDArray[np.float64], float]:
+    """(channel,) noise per tone from delays outside the window, for a capture that hears every antenna once only; degrees of freedom."""
+    sieve = delay_filter(numerology, 1e-3, window_s or (EARLIEST, LATEST))
+    freedom = float((numerology.used - sieve.rank) * gains.shape[-1])
+    outside = np.square(np.abs(gains - _along_tones(sieve, gains))) * pilot_power
+    return np.sum(outside, axis=(1, 2)) / freedom, freedom
+
+
+def _outside(gains: NDArray[np.complex128], value: NDArray[np.complex128], raw: NDArray[np.float64], sieve: DelayFilter) -> float:
+    """Energy outside the window over what noise puts there; far above 1 the window does not hold the echoes."""
     tones = gains.shape[1] - sieve.rank
-    outside = np.sum(np.square(np.abs(gains - value)), axis=1) / (raw * tones)
-    ratio = float(np.mean(outside))
-    return abs(ratio - 1.0) > 3.29 / np.sqrt(tones * raw.size), ratio
+    return float(np.mean(np.sum(np.square(np.abs(gains - value)), axis=1) / (raw * tones)))
 
 
-def _rotation(value, numerology, symbols, carrier, received, noise, known, pilot, antennas, tracked) -> NDArray[np.complex128]:
-    """(channel, block, antenna, antenna) covariance of what phases do, correlated over the elements.
-
-    Tracked: variance of each symbol's phase; the gains of one comb share it, the antennas of a block average over all combs. Not tracked:
-    the carrier's error times the time from the epoch at which each antenna was heard.
-    """
+def _tracking(numerology: Numerology, value: NDArray[np.complex128], comb: Comb, noise: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """(channel, block, antenna, antenna) covariance from errors of the symbols' phases, averaged over the symbols of the capture."""
+    energy = np.sum(np.square(np.abs(comb.expected(value))) / noise[:, None, None], axis=(0, 2))
+    variance = float(np.sum(0.5 / np.maximum(energy, 1e-300))) / len(energy) ** 2
     mean = numerology.block_mean(value, axis=1)
-    if tracked:
-        heard = np.sum(np.square(np.abs(known * _spoken(value, pilot, antennas))) / noise[:, None, None], axis=(0, 2))
-        variance = np.sum(0.5 / np.maximum(heard, 1e-300)) / len(pilot) ** 2
-        return variance * mean[..., :, None] * np.conj(mean[..., None, :])
-    late = np.array([symbols.times[pilot % antennas == turn].mean() for turn in range(antennas)]) - carrier.centre_s
-    tone = np.arange(numerology.used)
-    when = np.stack([late[(antenna - tone) % antennas] for antenna in range(antennas)], axis=-1)  # (tone, antenna)
-    slide = numerology.block_mean(value * when, axis=1)
+    return variance * mean[..., :, None] * np.conj(mean[..., None, :])
+
+
+def _drift(
+    numerology: Numerology, value: NDArray[np.complex128], comb: Comb, times: NDArray[np.float64], carrier: Carrier
+) -> NDArray[np.complex128]:
+    """(channel, block, antenna, antenna) covariance from the carrier's error times the time from its epoch at which an antenna was heard."""
+    late = np.array([times[comb.number % comb.antennas == turn].mean() for turn in range(comb.antennas)]) - carrier.centre_s
+    tone, antenna = np.arange(numerology.used)[:, None], np.arange(comb.antennas)
+    slide = numerology.block_mean(value * late[(antenna - tone) % comb.antennas], axis=1)
     return float(carrier.cfo.covariance[0, 0]) * (2.0 * np.pi) ** 2 * slide[..., :, None] * np.conj(slide[..., None, :])

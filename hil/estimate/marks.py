@@ -33,8 +33,10 @@ class OnAir:
         """Raises HilError `wrong-reference` when another version is on the air."""
         found = self.version if self.version is not None else (self.header.version if self.header else None)
         if found != version:
-            raise HilError("wrong-reference", f"version {found if found is not None else 'unknown'} on air, {version} expected", where=where,
-                           found=f"mark margin {self.margin:.1f}", fix="take the next capture; if it stays, push the version again")  # fmt: skip
+            heard = "unknown" if found is None else str(found)
+            raise HilError("wrong-reference", f"version {heard} on air, {version} expected", where=where,
+                           found=f"mark margin {self.margin:.1f}",
+                           fix="take the next capture; if it stays, push the version again")  # fmt: skip
 
 
 def check(capture: Capture, frame: Frame, carrier: Carrier, candidates: Iterable[int]) -> OnAir:

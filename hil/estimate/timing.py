@@ -57,8 +57,9 @@ def one_path(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, p
     above = peak >= np.log(power.size) + FLAG
     return Estimate(
         what="carrier offset and arrival", of=f"device {frame.device} at {capture.device or 'receiver'}", value=np.array([cfo, delay]),
-        covariance=bound, bound=bound, unit="Hz, s", epoch=None if capture.clock is None else capture.clock.after(centre), loss=capture.loss,
-        above_threshold=bool(above), assumptions=("one path", *assumptions_of(capture)), residual_test=_flatness(matched, turn, gain, power, noise),
+        covariance=bound, bound=bound, unit="Hz, s", epoch=None if capture.clock is None else capture.clock.after(centre),
+        loss=capture.loss, above_threshold=bool(above), assumptions=("one path", *assumptions_of(capture)),
+        residual_test=_flatness(matched, turn, gain, power, noise),
     )  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def _flat_peak(numerology: Numerology, matched: NDArray, times: NDArray, carrier
 
 
 def _flatness(matched, turn, gain, power, noise) -> float:
-    """What one gain per tone would explain beyond the one gain, over what noise puts there: chi-square with tones - 1; far above 1 is multipath."""
+    """What one gain per tone would explain beyond the one gain, over what noise puts there; far above 1 is multipath."""
     energy = power.sum(0)
     each = np.sum(matched * turn, axis=1) / energy
     beyond = np.sum(np.square(np.abs(each - gain[:, None])) * energy, axis=1) / noise
@@ -120,7 +121,9 @@ class Paths:
     resolved: bool
 
 
-def delay_bound(frequencies_hz: NDArray[np.float64], delays: NDArray[np.float64], gains: NDArray[np.complex128], variance: float) -> NDArray[np.float64]:
+def delay_bound(
+    frequencies_hz: NDArray[np.float64], delays: NDArray[np.float64], gains: NDArray[np.complex128], variance: float
+) -> NDArray[np.float64]:
     """(path, path) Cramer-Rao covariance of delays with all gains unknown, for errors of `variance` on each tone."""
     echoes = np.exp(-2j * np.pi * np.outer(frequencies_hz, delays))
     slopes = -2j * np.pi * frequencies_hz[:, None] * echoes * gains
@@ -188,7 +191,8 @@ def first_path(channel: NDArray[np.complex128], frequencies_hz: NDArray[np.float
     """Delay of the first path of one channel (tone,), seconds relative to the channel's reference, with the bound of *this* channel."""
     paths = resolve(channel, frequencies_hz, variance)
     if paths.first < 0:
-        return Estimate("first-path delay", of, np.array([0.0]), np.array([[np.inf]]), "s", above_threshold=False, assumptions=("no path found",))
+        return Estimate("first-path delay", of, np.array([0.0]), np.array([[np.inf]]), "s", above_threshold=False,
+                        assumptions=("no path found",))  # fmt: skip
     spread = paths.covariance[paths.first : paths.first + 1, paths.first : paths.first + 1]
     notes = ("discrete paths",) if paths.resolved else ("discrete paths", "first path unresolved")
     value = paths.delays[paths.first : paths.first + 1]

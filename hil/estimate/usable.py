@@ -52,7 +52,8 @@ def refuse_clipped(capture: Capture) -> None:
     """Raises HilError for a capture so clipped that channel and error vector mean nothing."""
     if capture.clipped > CLIPPED_REFUSED:
         raise HilError("capture-clipped", "the receiver was overdriven", where=capture.device,
-                       found=f"{capture.clipped:.1%} of samples at the rails", allowed=f"{CLIPPED_REFUSED:.0%}", fix="lower the receive gain")  # fmt: skip
+                       found=f"{capture.clipped:.1%} of samples at the rails", allowed=f"{CLIPPED_REFUSED:.0%}",
+                       fix="lower the receive gain")  # fmt: skip
 
 
 def assumptions_of(capture: Capture) -> tuple[str, ...]:
