@@ -9,10 +9,10 @@ Requests to different devices may come from different threads; `mute`, `halt` an
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from hil.errors import LinkError, SafeState
 from hil.link import messages as m
 
 Answer = tuple[m.Message, list[NDArray[Any]]]
+
+KEPT_VERSIONS = 8  # that stay prepared: sounding frames of every transmitter beside the design in force
 
 
 class Worker:
@@ -153,13 +155,14 @@ class Worker:
         """Mute, halt and let go of every device. Twice is fine."""
         self._silence()
         self._brake()
-        _each(device.close for device in [*self.radios.values(), *self.stages.values()])
+        _each(radio.close for radio in self.radios.values())
+        _each(stage.close for stage in self.stages.values())
 
     # -- state ---------------------------------------------------------------------------------------------------------------------
 
     def state(self) -> m.State:
         with self._lock:
-            word = "safe" if self._safe else "held" if self._held else "ready"
+            word: Literal["safe", "held", "ready"] = "safe" if self._safe else "held" if self._held else "ready"
             return m.State(
                 state=word, why=self._safe or self._held, version=self._version, radiating=tuple(sorted(self._on_air)),
                 moving=tuple(sorted(self._moving)), executed=self.executed,
@@ -219,7 +222,7 @@ class Worker:
         return self.stages[name]
 
     @contextmanager
-    def _owning(self, *devices: str, timeout_s: float = 2.0):
+    def _owning(self, *devices: str, timeout_s: float = 2.0) -> Iterator[None]:
         """Hold devices against other requests; DeviceError `busy` when one is not free in time."""
         taken = []
         try:
@@ -272,8 +275,9 @@ class Worker:
             for name, index in request.radios.items():
                 self.radios[name].load(request.version, arrays[index])
         with self._lock:
-            keep = {v: radios for v, radios in self._prepared.items() if v == self._version}
-            self._prepared = {**keep, request.version: tuple(request.radios)}
+            self._prepared[request.version] = tuple(request.radios)
+            for old in [version for version in self._prepared if version != self._version][: max(0, len(self._prepared) - KEPT_VERSIONS)]:
+                del self._prepared[old]
         return m.Prepared(version=request.version, power_dbm=power)
 
     def _apply(self, request: m.Apply, arrays: Sequence[NDArray[Any]]) -> m.Message:
