@@ -77,7 +77,8 @@ def _rows(kind: type, before: str, out: Any) -> None:
         what = strict.description(field.type)
         if isinstance(inner, kinds.StructType):
             path = f"{key}.NAME" if shape else key
-            print(f"| `{key}` | {shape or 'table'} | {default} | {'; '.join(text for text in (_doc(inner.cls), what) if text)} |", file=out)
+            about = "; ".join(text for text in (_doc(inner.cls).rstrip("."), what) if text)
+            print(f"| `{key}` | {shape or 'table'} | {default} | {about} |", file=out)
             _rows(inner.cls, f"{path}.", out)
         else:
             value = strict.allowed(field.type, field.encode_name).replace("|", "\\|") or _plain(inner)
@@ -158,8 +159,9 @@ def errors_page() -> str:
     out = io.StringIO()
     print("# Errors\n\n<!-- made by python -m docs.generate from the source -->\n", file=out)
     print(
-        "An error is two lines: `error[id] FILE:LINE KEY: what`, and below it what was found, what is allowed, what to do. Devices and runs\n"
-        "take the place of FILE:LINE. Where a text depends on the case, the part that does is `...`. With `--json` the same is one object.\n",
+        "An error is two lines: `error[id] FILE:LINE KEY: what`, and below it what was found, what is allowed, what to do.\n"
+        "Devices and runs take the place of FILE:LINE. Where a text depends on the case, the part that does is `...`.\n"
+        "With `--json` the same is one object.\n",
         file=out,
     )
     parents = ids.classes()
@@ -182,8 +184,9 @@ def events_page() -> str:
     out = io.StringIO()
     print("# Events\n\n<!-- made by python -m docs.generate from hil/records/events.py -->\n", file=out)
     print(
-        "`events.jsonl` of a run: one JSON object per line, in this order of fields; no wall clock, so two runs of one seed at depth `process`\n"
-        "compare equal with `cmp`. UTC and wall seconds of each line are in `timing.jsonl`. Fields may be added within v1, never changed.\n",
+        "`events.jsonl` of a run: one JSON object per line; no wall clock in it, so two runs of one seed at depth `process`\n"
+        "compare equal with `cmp`. UTC and wall seconds of each line are in `timing.jsonl`.\n"
+        "Within v1 fields may be added, never changed.\n",
         file=out,
     )
     print("Every event:\n", file=out)

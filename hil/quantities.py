@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import NamedTuple
 
 
@@ -108,9 +109,9 @@ def number(value: object) -> str:
     value = float(f"{value:.12g}")
     if value == 0.0 or 1e-3 <= abs(value) < 1e5:
         return str(value)
-    exponent = 3 * math.floor(math.log10(abs(value)) / 3)
-    mantissa = f"{value / 10.0**exponent:.12g}"
-    return f"{mantissa}e{exponent}"
+    exact = Decimal(f"{value:.12g}").normalize()
+    exponent = 3 * (exact.adjusted() // 3)
+    return f"{exact.scaleb(-exponent):f}e{exponent}"
 
 
 def toml(value: object) -> str:

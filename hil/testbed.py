@@ -265,7 +265,15 @@ def parse(text: str, file: str = "testbed.toml", folder: Path | None = None) -> 
 def load_node(path: Path | str) -> NodeFile:
     """Read node.toml (or the one in a folder)."""
     path = Path(path)
-    source = strict.parse(path / "node.toml" if path.is_dir() else path)
+    return _node(strict.parse(path / "node.toml" if path.is_dir() else path))
+
+
+def parse_node(text: str, file: str = "node.toml") -> NodeFile:
+    """The same from text; `file` is what messages call it."""
+    return _node(strict.parse(file, text.encode()))
+
+
+def _node(source: Source) -> NodeFile:
     node = strict.read(source, NodeFile)
     strict.raise_all(profile.ordered(source, node.limits.band_hz, "limits", "band_hz"))
     return node

@@ -108,7 +108,11 @@ def refusals(name: str, mine: str, other: str) -> list[str]:
     if theirs is None:
         return [f"{other} is in no row"]
     if theirs in BESIDE:
-        return [] if name in MAY_IMPORT_BESIDE or mine in BESIDE or mine == "hil.bench" else ["nodes and drivers are composed by hil.bench only"]
+        return (
+            []
+            if name in MAY_IMPORT_BESIDE or mine in BESIDE or mine == "hil.bench"
+            else ["nodes and drivers are composed by hil.bench only"]
+        )
     if mine in BESIDE:
         return [] if theirs == "hil.link" or ROW[theirs] >= 8 else ["beside the hardware only hil.link and rows 8 to 11 are known"]
     if theirs == mine:
@@ -135,7 +139,12 @@ def test_imports_only_from_rows_below(name: str) -> None:
     assert violations(name) == []
 
 
-@pytest.mark.parametrize("name", sorted(name for name in MODULES if (unit(name) in ROW and ROW[str(unit(name))] >= 7) or unit(name) in ("hil.estimate", "hil.adversary")))
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name for name in MODULES if (unit(name) in ROW and ROW[str(unit(name))] >= 7) or unit(name) in ("hil.estimate", "hil.adversary")
+    ),
+)
 def test_no_torch_in_or_below_row_seven_nor_in_estimators(name: str) -> None:
     assert [line for other, line in imports(name) if top(other) == "torch"] == []
 
@@ -173,7 +182,9 @@ def test_only_public_names_are_in_the_package_itself() -> None:
     import hil
 
     assert all(module in MODULES for module, _ in hil._NAMES.values())
-    assert {"load", "open", "read", "design", "check", "Capture", "Estimate", "Design", "Move", "InputError", "estimate", "testing"} == set(hil.__all__)
+    assert {"load", "open", "read", "design", "check", "Capture", "Estimate", "Design", "Move", "InputError", "estimate", "testing"} == set(
+        hil.__all__
+    )
 
 
 @pytest.mark.parametrize(
