@@ -39,7 +39,7 @@ RAIL: dict[str, str] = {
     "sounded": "(position,) m, positions sounded again after a move, as read back",
     "sounded_value": "(position,) channel measured there",
     "sounded_variance": "(position,) error variance of it",
-    "sounded_predicted": "(position,) what the path fit had predicted there; absent: between points of the grid",
+    "sounded_predicted": "(position,) what the path fit had predicted there; absent: read off the grid (at least 20 points a wavelength)",
     "sounded_predicted_variance": "(position,) error variance of that",
 }
 RAIL_REQUIRED = ("grid", "predicted", "variance")

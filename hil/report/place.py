@@ -224,7 +224,7 @@ def _name(axes: Axes, at: Any, name: str, what: str) -> None:
 
 def _frame(axes: Axes, points: NDArray[np.float64]) -> None:
     """Equal scales, everything inside, the panel filled."""
-    low, high = points.min(0), points.max(0)
+    low, high = points.min(0), np.maximum(points.max(0), points.min(0) + 1.0)
     low, high = low - 0.09 * max(high - low), high + np.array([0.14, 0.09]) * max(high - low)
     width, tall = axes.get_figure().get_size_inches() * np.array([axes.get_position().width, axes.get_position().height])
     scale = max((high[0] - low[0]) / width, (high[1] - low[1]) / tall)

@@ -60,8 +60,7 @@ def _point(arrays: dict[str, NDArray[Any]]) -> Point:
     predicted = arrays.get("sounded_predicted")
     if predicted is None:  # between grid points: the slope of the strongest path taken out, what is left is smooth
         slope = steepest(grid, arrays["predicted"])
-        flat = arrays["predicted"] * np.exp(-1j * slope * grid)
-        predicted = (np.interp(x, grid, flat.real) + 1j * np.interp(x, grid, flat.imag)) * np.exp(1j * slope * x)
+        predicted = between(grid, arrays["predicted"] * np.exp(-1j * slope * grid), x) * np.exp(1j * slope * x)
     spread = arrays.get("sounded_predicted_variance", np.interp(x, grid, arrays["variance"]))
     return Point(x, predicted, arrays["sounded_value"], spread + arrays.get("sounded_variance", 0.0))
 
@@ -70,6 +69,17 @@ def _joined(points: list[Point]) -> Point:
     if not points:
         return Point(*(np.zeros(0) for _ in range(4)))
     return Point(*(np.concatenate([getattr(point, name) for point in points]) for name in ("x", "predicted", "measured", "variance")))
+
+
+def between(grid: NDArray[np.float64], values: NDArray[np.complex128], x: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Values at x by the cubic through the four nearest points of an even grid."""
+    place = (np.asarray(x) - grid[0]) / (grid[1] - grid[0])
+    first = np.clip(np.floor(place).astype(int) - 1, 0, len(grid) - 4)
+    u = place - first
+    weights = (
+        -(u - 1) * (u - 2) * (u - 3) / 6, u * (u - 2) * (u - 3) / 2, -u * (u - 1) * (u - 3) / 2, u * (u - 1) * (u - 2) / 6,
+    )  # fmt: skip
+    return sum((weight * values[first + step] for step, weight in enumerate(weights)), np.zeros(len(u), complex))
 
 
 def steepest(x: NDArray[np.float64], values: NDArray[np.complex128]) -> float:

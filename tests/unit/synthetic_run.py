@@ -223,7 +223,7 @@ class Script:
             codes = self.rng.integers(-1500, 1500, (1, 200, 2)).astype(np.float32)
             capture = Capture((codes / np.float32(2048)).view(np.complex64)[..., 0], 15.36e6, 3.5e9, gain_db=(38.0,), device=user)
             file, digest = self.writer.capture(
-                f"r{number:03d}-{designer}-sound-{user}", capture, purpose="sound", round=number, positions=[USERS[user]]
+                f"r{number:03d}-v{self.version}-sound-{user}", capture, purpose="sound", round=number, positions=[USERS[user]]
             )
             self.writer.event("captured", number, file=file, sha512=digest, device=user, purpose="sound", samples=200, designer=designer)
         self.state(number, "estimating", designer)
