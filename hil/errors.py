@@ -46,10 +46,10 @@ class InputError(HilError):
 
     exit_code = 2
 
-    def __init__(self, id: str, what: str, *, file: str = "", line: int = 0, key: str = "", **facts: str) -> None:
+    def __init__(self, id: str, what: str, *, file: str = "", line: int = 0, key: str = "", where: str = "", **facts: str) -> None:
         self.file, self.line, self.key = file, line, key
         place = f"{file}:{line}" if line else file
-        super().__init__(id, what, where=" ".join(part for part in (place, key) if part), **facts)
+        super().__init__(id, what, where=" ".join(part for part in (where, place, key) if part), **facts)
 
 
 class InputErrors(InputError):
