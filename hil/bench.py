@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import platform
 import subprocess
 import sys
@@ -18,9 +17,9 @@ from hil import crosscheck, scenario, testbed
 from hil.clock import Clock, VirtualClock, WallClock
 from hil.envelope import Limits
 from hil.envelope import Rail as GuardedRail
-from hil.errors import InputError
+from hil.errors import InputError, InputErrors
 from hil.scenario import Scenario
-from hil.strict import InputErrors, raise_all
+from hil.strict import raise_all
 from hil.testbed import Testbed, Wire
 
 DEPTHS = ("process", "nodes")
@@ -169,3 +168,111 @@ def _world(bench: Bench, seed: int, clock: Clock) -> Any:
     except ValueError as error:
         source = bench.testbed.source
         raise InputError("emulated", f"the emulator refuses its table: {error}", file=source.file if source else "", key="emulated") from error
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _workers(bench: Bench, world: Any, clock: Clock) -> list[Any]:
+    from hil.node.worker import Worker
+
+    workers = []
+    for node in bench.testbed.node:
+        rails, gains = _guards(bench, node.name)
+        radios = {radio.name: world.radio(radio.name) for radio in bench.testbed.radio if radio.node == node.name}
+        stages = {stage.name: world.stage(stage.name) for stage in bench.testbed.stage if stage.node == node.name}
+        workers.append(Worker(node.name, radios, stages, _limits(bench), clock=clock, rails=rails, antenna_gain_dbi=gains))
+    return workers
+
+
+def _designer(wanted: Any) -> Any:
+    """A listed name, `module:Class`, or a designer itself."""
+    from hil.systems.maxmin import designers
+
+    if not isinstance(wanted, str):
+        return wanted
+    if wanted in designers:
+        return designers[wanted]()
+    if ":" in wanted:
+        import importlib
+
+        module, _, name = wanted.partition(":")
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            return getattr(importlib.import_module(module), name)()
+        except (ImportError, AttributeError) as error:
+            raise InputError("no-designer", f"no designer `{wanted}`", key="design.designer", found=str(error), allowed="module:Class") from error
+        finally:
+            sys.path.pop(0)
+    raise InputError("no-designer", f"no designer `{wanted}`", key="design.designer", found=wanted, allowed=", ".join(designers) + ", module:Class")
+
+
+@contextmanager
+def open(
+    bench: Bench, *, depth: str = "process", seed: int = 1, designer: Any = None, runs: Path | str = "runs", observers: Sequence[Callable] = (),
+    command: str = "", timeout: float = 2.0,
+) -> Iterator[Any]:  # fmt: skip
+    """An open lab (`hil.loop.trial.OpenLab`): devices reached, run folder made; leaving the block mutes and stops everything."""
+    if depth not in DEPTHS:
+        raise InputError("depth", "no such depth", key="--depth", found=depth, allowed=", ".join(DEPTHS))
+    from hil.loop.opened import OpenLab
+    from hil.records import names
+    from hil.records.writer import RunWriter
+
+    chosen = _designer(designer or bench.scenario.design.designer)
+    baselines = [_designer(name) for name in bench.scenario.design.baselines]
+    with ExitStack() as stack:
+        clock: Clock = VirtualClock(charges=CHARGES) if depth == "process" else WallClock()
+        link, survey = stack.enter_context(_process(bench, seed, clock, timeout) if depth == "process" else _nodes(bench, seed, clock, timeout))
+        name = names.new(bench.scenario.name)
+        commit, dirty = _commit()
+        run = stack.enter_context(
+            RunWriter.create(
+                runs, name, scenario_name=bench.scenario.name, command=command, seed=seed, depth=depth, inputs=bench.inputs,
+                versions=versions(), commit=commit, dirty=dirty, clock=clock, observers=observers,
+            )
+        )  # fmt: skip
+        yield OpenLab(bench.scenario, bench.testbed, link, clock, run, seed, depth, survey, chosen, baselines)
+
+
+@contextmanager
+def _process(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tuple[Any, Any]]:
+    """Everything in this process, in virtual time."""
+    from hil.link.local import local_link
+
+    world = _world(bench, seed, clock)
+
+    def survey(at):
+        found = world.truth.target(at)
+        return None if found is None else found[0]
+
+    link = local_link(_workers(bench, world, clock), clock, timeout_s=timeout)
+    link.world = world
+    try:
+        yield link, survey if bench.scenario.target is not None else None
+    finally:
+        link.close()
+
+
+def versions() -> dict[str, str]:
+    """Of this program and what its numbers rest on."""
+    found = {"python": platform.python_version()}
+    for package in ("hil", "numpy", "scipy", "torch", "clarabel", "numba", "pyzmq", "msgspec"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Commit of the checkout this program runs from, and whether it was changed since; (None, None) for an installed wheel."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None, None
+    try:
+        commit = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        status = subprocess.run(["git", "-C", str(here), "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True).stdout
+        return commit, bool(status.strip())
+    except (OSError, subprocess.SubprocessError):
+        return None, None

@@ -5,7 +5,7 @@ Everything here moves settings, samples and positions and says so in events; it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 from hil import units
 from hil.clock import Clock, Instant
 from hil.device import Capability, Capture, DeviceError, Loss, Position, Setting, differences
+from hil.errors import InputError
 from hil.link.link import Link
 from hil.loop.arrays import BenchArray, sense_arrays, transmit_arrays
 from hil.loop.states import State, check_step
 from hil.records.writer import RunWriter
 from hil.scenario import Scenario
 from hil.testbed import Testbed
-from hil.waveform.amplitude import choose_attenuation, receive_scale, to_fractions
+from hil.waveform.amplitude import receive_scale, to_fractions
 from hil.waveform.frame import Frame
 from hil.waveform.numerology import Numerology
 
 CAPTURE_SLACK_S = 5.0  # beyond a capture's own airtime
 MOVE_SLACK_S = 10.0  # beyond a move's own duration
+CREST_DB = 14.0  # an OFDM frame's largest sample over its mean: passed once in ten thousand frames
 STILL = 1e-6  # metres; a layout closer than this is where we are
 
 
@@ -159,12 +161,19 @@ class Lab:
         self._loaded[version] = {name: tuple(round(p, 3) for p in power) for name, power in powers.items()}
         self.event("prepared", version=version, nodes=sorted(waveforms), power_dbm=self._loaded[version])
 
-    def set_attenuation(self, frames: Sequence[tuple[BenchArray, Frame]], headroom_db: float = 1.0) -> None:
-        """One attenuation per radio that fits the frames' peaks with room for other payloads."""
-        for array, frame in frames:
-            attenuation = choose_attenuation(frame.samples(), self.capability[array.radio], headroom_db)
-            setting = self.setting[array.radio]
-            self.configure(array.radio, replace(setting, attenuation_db=(attenuation,) * len(setting.attenuation_db)))
+    def set_attenuation(self, array: BenchArray) -> None:
+        """The largest step at which a signal of the array's power cap keeps its peaks below full scale. InputError `full-scale` for none."""
+        capability = self.capability[array.radio]
+        least, most = capability.attenuation_db
+        room = capability.transmit_full_scale_dbm - units.to_dbm(array.element_power) - CREST_DB
+        if room < least:
+            raise InputError("full-scale", "the radio cannot send this power without clipping its peaks", key=f"array.{array.name}.element_power_dbm",
+                             found=f"{units.to_dbm(array.element_power):.1f} dBm and {CREST_DB:g} dB of crest",
+                             allowed=f"{capability.transmit_full_scale_dbm - least:.1f} dBm", fix="lower it")  # fmt: skip
+        step = capability.attenuation_step_db
+        attenuation = min(most, least + float(np.floor((room - least) / step)) * step)
+        setting = self.setting[array.radio]
+        self.configure(array.radio, replace(setting, attenuation_db=(attenuation,) * len(setting.attenuation_db)))
 
     def apply(self, version: int) -> None:
         """Put a prepared version on the air."""
@@ -198,7 +207,7 @@ class Lab:
             self.event("captured", file=file, sha512=digest, device=radio, purpose=purpose, samples=capture.samples.shape[-1],
                        version=version, positions=points, loss=str(capture.loss), clipped=capture.clipped,
                        **({"transmitter": transmitter} if transmitter else {}))  # fmt: skip
-            if capture.clipped > 0.01 and purpose != "level":
+            if capture.clipped > 0.01:
                 raise DeviceError("clipped", "the converter is driven beyond its range", where=radio, found=f"{capture.clipped:.1%} of samples",
                                   allowed="1 %", fix="a lower receive gain: raise the level step's head-room")  # fmt: skip
             if capture.loss is Loss.SOME:
@@ -209,7 +218,7 @@ class Lab:
     def antenna_points(self, radio: str) -> NDArray[np.float64]:
         """(receive channel, xyz) metres of a receiver's antennas; what is not wired has no place and is left at NaN."""
         points = np.full((self.capability[radio].receive_channels, 3), np.nan)
-        for array in (*self.sensors, *(a for a in self.transmitters)):
+        for array in (*self.sensors, *self.transmitters):
             if array.radio == radio:
                 points[list(array.channels)] = array.points(array.local(self.positions))
         for user, name in self.user_radio.items():

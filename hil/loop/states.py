@@ -21,20 +21,20 @@ class State(StrEnum):
 
 
 _NEXT = {
-    State.IDLE: {State.SOUNDING, State.EXPLORING, State.DESIGNING, State.MOVING},
-    State.EXPLORING: {State.MOVING, State.SOUNDING, State.IDLE},
-    State.SOUNDING: {State.ESTIMATING, State.IDLE},
-    State.ESTIMATING: {State.DESIGNING, State.EXPLORING, State.SOUNDING, State.MOVING, State.IDLE},
-    State.DESIGNING: {State.MOVING, State.LOADING, State.IDLE},
-    State.MOVING: {State.SETTLING, State.IDLE},
-    State.SETTLING: {State.SOUNDING, State.IDLE},
-    State.LOADING: {State.MEASURING, State.IDLE},
-    State.MEASURING: {State.ESTIMATING, State.IDLE},
-    State.SAFE: {State.IDLE},
+    State.IDLE: {State.EXPLORING, State.SOUNDING, State.ESTIMATING, State.DESIGNING, State.MOVING},
+    State.EXPLORING: {State.MOVING, State.SOUNDING},
+    State.SOUNDING: {State.ESTIMATING, State.EXPLORING, State.MOVING},
+    State.ESTIMATING: {State.DESIGNING, State.SOUNDING, State.MOVING},
+    State.DESIGNING: {State.MOVING, State.SOUNDING, State.LOADING},
+    State.MOVING: {State.SETTLING},
+    State.SETTLING: {State.SOUNDING},
+    State.LOADING: {State.MEASURING},
+    State.MEASURING: {State.ESTIMATING},
+    State.SAFE: set(),
 }
 
 
 def check_step(old: State, new: State) -> None:
     """Raise ValueError for a step the state machine does not have: a bug in the loop, never a user's mistake."""
-    if new is not State.SAFE and new not in _NEXT[old]:
-        raise ValueError(f"a trial cannot go from {old} to {new}; from there: {', '.join(sorted(_NEXT[old]))}, safe")
+    if new not in (State.SAFE, State.IDLE) and new not in _NEXT[old]:
+        raise ValueError(f"a trial cannot go from {old} to {new}; from there: {', '.join(sorted(_NEXT[old]))}, idle, safe")

@@ -1,0 +1,169 @@
+"""Measuring: push a design, let all access points transmit together, and see what the users and the sensing arrays make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from hil.estimate import carrier, quality, target
+from hil.estimate.channel import ToneChannel
+from hil.estimate.echoes import Illumination, observe
+from hil.estimate.quality import Quality
+from hil.estimate.target import Fix
+from hil.knowledge import Design, Estimate
+from hil.loop.lab import Lab, Taken
+from hil.loop.sounding import Sounding
+from hil.loop.states import State
+from hil.waveform.amplitude import receive_scale
+from hil.waveform.measuring import MeasuringFrame
+from hil.waveform.modulation import Modulation
+
+USER_FRAMES = 2  # whole measuring frames in a user's capture
+ECHO_S = 0.055  # what a sensing array captures: a walking target's Doppler shows in 50 ms
+CONFIDENCE = 0.99  # of the limits that break a promise, all users and blocks together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What one pushed design achieved. sinr_db, std_db, upper_db: (user, block)."""
+
+    version: int
+    quality: tuple[Quality, ...]  # per user
+    sinr_db: NDArray[np.float64]
+    std_db: NDArray[np.float64]
+    upper_db: NDArray[np.float64]
+    worst_db: NDArray[np.float64]  # (user,) smallest over the blocks, its downward bias removed
+    worst_std_db: NDArray[np.float64]
+    fix: Fix | None
+    target_error: float | None
+
+    @property
+    def sinr(self) -> float:
+        """Decibels of the worst user."""
+        return float(self.worst_db.min())
+
+
+def push(lab: Lab, design: Design, power_seed: int) -> tuple[int, dict[str, MeasuringFrame]]:
+    """Load the design's measuring frames everywhere, then put them on the air together; version and frames by array."""
+    lab.enter(State.LOADING, "design judged")
+    version = lab.next_version()
+    signal = lab.scenario.signal
+    frames = {
+        array.name: MeasuringFrame(
+            lab.numerology, device, version, design.precoders[device], modulation=Modulation(signal.modulation),
+            payload_symbols=signal.payload_symbols, seed=power_seed,
+        )
+        for device, array in enumerate(lab.transmitters)
+    }  # fmt: skip
+    lab.prepare(version, {array.radio: frames[array.name] for array in lab.transmitters})
+    lab.apply(version)
+    return version, frames
+
+
+def measure(
+    lab: Lab, sounding: Sounding, design: Design, version: int, frames: dict[str, MeasuringFrame], channels: dict[str, dict[str, ToneChannel]],
+    prior: Estimate | None, rng: np.random.Generator,
+) -> Measured:  # fmt: skip
+    """Capture everywhere while the design is on the air, mute, and estimate SINR per user and block, errors, and the target."""
+    lab.enter(State.MEASURING, "applied")
+    some = frames[lab.transmitters[0].name]
+    prefix = f"measure-{lab.designer}"
+    wanted = dict.fromkeys(lab.user_radio.values(), USER_FRAMES * some.length + 2 * lab.numerology.symbol_samples)
+    echo = int(np.ceil(max(ECHO_S * lab.scenario.signal.sample_rate_hz, 2 * some.length)))
+    if prior is not None:
+        wanted |= {array.radio: echo for array in lab.sensors}
+    try:
+        taken = lab.capture(prefix, "measure", wanted)
+    finally:
+        lab.mute("measured")
+    lab.enter(State.ESTIMATING, "captured")
+    found = [_quality(lab, sounding, taken[lab.user_radio[user]], frames[lab.transmitters[u].name], u) for u, user in enumerate(lab.users)]
+    lab.link.progress()
+    sinr, std = np.array([q.sinr_db for q in found]), np.array([q.std_db for q in found])
+    upper = sinr + ndtri(1.0 - (1.0 - CONFIDENCE) / sinr.size) * std
+    lows = [unbiased_minimum(s, d, rng) for s, d in zip(sinr, std)]
+    fix, error = _locate(lab, sounding, design, taken, frames, channels, prior)
+    lab.link.progress()
+    lab.clock.charge("estimate")
+    measured = Measured(
+        version, tuple(found), sinr, std, upper, np.array([low for low, _ in lows]), np.array([spread for _, spread in lows]), fix, error
+    )
+    _say(lab, design, measured)
+    return measured
+
+
+def _quality(lab: Lab, sounding: Sounding, taken: Taken, frame: MeasuringFrame, user: int) -> Quality:
+    array = lab.transmitters[user].name
+    coarse = carrier.acquire(taken.capture, frame, near_hz=sounding.near(array, taken.radio))
+    found = carrier.refine(taken.capture, frame, coarse)
+    channel = lab.user_channel[lab.users[user]]
+    scale = float(receive_scale(lab.capability[taken.radio], taken.capture.gain_db)[channel])
+    return quality.measure(taken.capture, frame, found, scale=scale, channel=channel)
+
+
+def unbiased_minimum(values: NDArray[np.float64], std: NDArray[np.float64], rng: np.random.Generator, draws: int = 2000) -> tuple[float, float]:
+    """(minimum, std): the least of noisy values reads low; the bias that the same noise adds once more is taken off."""
+    again = (values + std * rng.standard_normal((draws, values.size))).min(axis=-1)
+    least = float(values.min())
+    return least - (float(again.mean()) - least), float(again.std())
+
+
+def _locate(lab, sounding, design, taken, frames, channels, prior) -> tuple[Fix | None, float | None]:
+    """Fix of the target from the first sensing array's capture, and how far off it is where the truth has been surveyed."""
+    if prior is None or not lab.sensors:
+        return None, None
+    array = lab.sensors[0]
+    heard = taken[array.radio]
+    points = array.points(array.local(lab.positions))
+    lights = []
+    for device, transmitter in enumerate(lab.transmitters):
+        frame = frames[transmitter.name]
+        coarse = carrier.acquire(heard.capture, frame, near_hz=sounding.near(transmitter.name, array.radio))
+        sounded = channels[transmitter.name].get(array.radio)
+        lights.append(
+            Illumination(
+                frame.reference[..., 0], design.precoders[device, ..., 0], transmitter.points(lab.here()[device]), coarse.start, coarse.cfo_hz,
+                None if sounded is None else np.moveaxis(sounded.value[list(array.channels)], 1, -1),
+            )
+        )  # fmt: skip
+    samples = heard.amplitude(lab.capability[array.radio])[list(array.channels)]
+    carrier_hz = lab.scenario.signal.carrier_hz
+    echoes = observe(samples, lab.numerology, lights, points, carrier_hz)
+    std = np.sqrt(np.diag(prior.covariance))
+    middle = None if heard.capture.clock is None else heard.capture.clock.after(samples.shape[-1] / lab.scenario.signal.sample_rate_hz / 2)
+    fix = target.locate(echoes, receivers=points, carrier_hz=carrier_hz, prior=prior.value, prior_std=std, epoch=middle, sources=(heard.file,))
+    if lab.survey is None or middle is None:
+        return fix, None
+    return fix, float(np.linalg.norm((fix.estimate.value - lab.survey(middle))[:2]))
+
+
+def _say(lab: Lab, design: Design, measured: Measured) -> None:
+    for u, user in enumerate(lab.users):
+        found = measured.quality[u]
+        each = {
+            name: None if values is None else float(values[u].min())
+            for name, values in (("predicted_db", design.predicted_each), ("promised_db", design.promised_each))
+        }
+        lab.event(
+            "measured", version=measured.version, user=user, sinr_db=measured.worst_db[u], std_db=measured.worst_std_db[u],
+            upper_db=float(measured.upper_db[u].min()), blocks_db=measured.sinr_db[u], blocks_std_db=measured.std_db[u],
+            mean_rate_db=10.0 * np.log10(2.0**found.rate - 1.0), evm=found.evm, rate_bit=found.rate, bit_errors=found.bit_errors.errors,
+            bits=found.bit_errors.of, **each,
+        )  # fmt: skip
+    if measured.fix is not None:
+        fix = measured.fix
+        bound = fix.estimate.bound
+        crlb = None if bound is None else float(np.sqrt(np.trace(bound[:2, :2])))
+        lab.event(
+            "measured", version=measured.version,
+            target={"position": fix.estimate.value, "error": measured.target_error, "crlb": crlb, "covariance": fix.estimate.covariance,
+                    "above_threshold": fix.above_threshold, "loss_db": fix.loss_db, "snr_db": fix.snr_db, "assumes": list(fix.estimate.assumptions)},
+        )  # fmt: skip
+
+
+def broken(design: Design, measured: Measured) -> bool:
+    """Whether a promise was not kept: a simultaneous upper 99 % limit of some user and block lies below it."""
+    return design.promised is not None and bool(np.min(measured.upper_db) < design.promised)

@@ -1,0 +1,30 @@
+"""What `hil.open` hands out: a lab, and the trial that runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hil.loop.lab import Lab
+from hil.loop.trial import Round, Trial
+
+
+class OpenLab:
+    """An open bench. `rounds()` runs the trial round by round, `run()` to its end."""
+
+    def __init__(self, scenario, testbed, link, clock, run, seed, depth, survey, designer: Any, baselines: Sequence[Any], **resumed: Any) -> None:
+        self.scenario, self.testbed, self.seed, self.depth = scenario, testbed, seed, depth
+        self.link, self.clock = link, clock
+        self.record = run
+        self.trial = Trial(Lab(scenario, testbed, link, clock, run, seed, depth, survey), designer, baselines, **resumed)
+
+    @property
+    def folder(self) -> Path:
+        return self.record.folder
+
+    def rounds(self) -> Iterator[Round]:
+        return self.trial.rounds()
+
+    def run(self) -> list[Round]:
+        return self.trial.run()

@@ -1,0 +1,169 @@
+"""Sounding: set the levels, hear the silence, let one access point after the other speak, and make channels of what was heard."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.device import DeviceError
+from hil.estimate import carrier, channel, noise
+from hil.estimate.carrier import Carrier
+from hil.estimate.channel import ToneChannel
+from hil.knowledge import Estimate
+from hil.loop.lab import Lab, Taken
+from hil.waveform.amplitude import receive_scale
+from hil.waveform.sounding import SoundingFrame
+
+PILOTS = 24  # of the 28 symbols: the rest is preamble, header, closing
+FRAMES = 4  # whole sounding frames that a capture holds
+LEVEL_SAMPLES = 4096
+IDLE_SAMPLES = 1 << 16
+COHERENT_DB = 12.0  # four precoded elements over one, and two access points over one, with a little to spare
+PEAK_DB = 12.0  # an OFDM signal's peak over its mean
+LEVEL_MARGIN_DB = 4.0
+
+
+class Sounding:
+    """Prepared sounding frames, one version per access point, and the carriers known so far, which make the next acquisition short."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.frames: dict[str, SoundingFrame] = {}
+        self.versions: dict[str, int] = {}
+        self.noise: dict[str, Estimate] = {}  # radio -> watts per tone, (channel,)
+        self._carriers: dict[tuple[str, str], float] = {}
+
+    @property
+    def receivers(self) -> list[str]:
+        """Radios that listen: the users', then the sensing arrays'."""
+        return [*self.lab.user_radio.values(), *(array.radio for array in self.lab.sensors)]
+
+    # -- once per trial --------------------------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Load a sounding frame into every access point, each a version of its own."""
+        lab = self.lab
+        for device, array in enumerate(lab.transmitters):
+            version = lab.next_version()
+            power = np.full(array.elements, array.element_power)
+            self.frames[array.name] = SoundingFrame(lab.numerology, device, version, array.elements, power, pilot_symbols=PILOTS)
+            self.versions[array.name] = version
+        for array in lab.transmitters:
+            lab.set_attenuation(array)
+            lab.prepare(self.versions[array.name], {array.radio: self.frames[array.name]})
+
+    def level(self, again: int = 0) -> None:
+        """Set receive gains so that everything at once, in phase and at its peak, stays below full scale; then hear the noise at them.
+
+        again: counts how much of a resumed run was there before; its captures take other names.
+        Raises DeviceError `too-strong` where not even the least gain does.
+        """
+        lab = self.lab
+        loudest = dict.fromkeys(self.receivers, -np.inf)
+        for array in lab.transmitters:
+            for radio, taken in self._speak(array.name, f"level{again or ''}-{array.name}", "sound", LEVEL_SAMPLES).items():
+                amplitude = taken.amplitude(lab.capability[radio])
+                power = float(np.max(np.mean(np.abs(amplitude) ** 2, axis=-1)))
+                loudest[radio] = max(loudest[radio], 10.0 * np.log10(power / 1e-3))
+        for radio, dbm in loudest.items():
+            capability = lab.capability[radio]
+            wanted = capability.receive_full_scale_dbm - (dbm + COHERENT_DB + PEAK_DB + LEVEL_MARGIN_DB)
+            least, most = capability.receive_gain_db
+            if wanted < least:
+                raise DeviceError("too-strong", "the signal would pass full scale at the least gain", where=radio, found=f"{dbm:.1f} dBm",
+                                  allowed=f"{dbm - least + wanted:.1f} dBm", fix="less power, an attenuator, or more distance")  # fmt: skip
+            gain = min(most, least + np.floor((wanted - least) / capability.receive_gain_step_db) * capability.receive_gain_step_db)
+            became = lab.configure(radio, replace(lab.setting[radio], receive_gain_db=(float(gain),) * capability.receive_channels))
+            headroom = float(dbm - (capability.receive_full_scale_dbm - gain))
+            lab.event("levelled", device=radio, gain_db=list(became.receive_gain_db), peak_dbfs=[round(headroom, 2)] * capability.receive_channels)
+        for radio, taken in lab.capture(f"idle{again or ''}", "idle", dict.fromkeys(self.receivers, IDLE_SAMPLES)).items():
+            scale = receive_scale(lab.capability[radio], taken.capture.gain_db)
+            self.noise[radio] = replace(noise.idle(taken.capture, lab.numerology, scale=scale), of=radio, sources=(taken.file,))
+            say(lab, self.noise[radio])
+
+    # -- every time ------------------------------------------------------------------------------------------------------------------------
+
+    def hear(self, name: str, purpose: str, *, sensors: bool = True) -> dict[str, dict[str, Taken]]:
+        """Let one access point after the other speak; access point -> receiver -> capture. `sensors`: the sensing arrays listen too."""
+        count = FRAMES * self.frames[self.lab.transmitters[0].name].length + 2 * self.lab.numerology.symbol_samples
+        heard = {}
+        for array in self.lab.transmitters:
+            heard[array.name] = self._speak(array.name, f"{name}-{array.name}", purpose, count, sensors=sensors)
+        return heard
+
+    def _speak(self, array: str, name: str, purpose: str, samples: int, *, sensors: bool = True) -> dict[str, Taken]:
+        lab = self.lab
+        radios = self.receivers if sensors else list(lab.user_radio.values())
+        lab.apply(self.versions[array])
+        try:
+            return lab.capture(name, purpose, dict.fromkeys(radios, samples), transmitter=array)
+        finally:
+            lab.mute("one at a time")
+
+    def understand(self, heard: dict[str, dict[str, Taken]], *, raw: bool) -> dict[str, dict[str, ToneChannel]]:
+        """Access point -> receiver -> tone channel. raw: every tone on its own, for path fits; else smoothed over the delays there are."""
+        return {array: {radio: self._channel(array, taken, raw) for radio, taken in takes.items()} for array, takes in heard.items()}
+
+    def _channel(self, array: str, taken: Taken, raw: bool) -> ToneChannel:
+        lab, frame = self.lab, self.frames[array]
+        found = self.carrier(array, taken)
+        scale = receive_scale(lab.capability[taken.radio], taken.capture.gain_db)
+        more = {"window_s": None} if raw else {}
+        return channel.estimate(taken.capture, frame, found, scale=scale, **more)
+
+    def carrier(self, array: str, taken: Taken) -> Carrier:
+        """Carrier of one access point at one receiver; a short search where it was heard before."""
+        near = self._carriers.get((array, taken.radio))
+        frame = self.frames[array]
+        coarse = carrier.acquire(taken.capture, frame, near_hz=near)
+        if near is not None and not coarse.above_threshold:
+            coarse = carrier.acquire(taken.capture, frame)
+        found = carrier.refine(taken.capture, frame, coarse)
+        self._carriers[array, taken.radio] = found.cfo_hz
+        return found
+
+    def near(self, array: str, radio: str) -> float | None:
+        """Carrier offset of an access point at a receiver as last heard, hertz."""
+        return self._carriers.get((array, radio))
+
+    def level_per_tone(self) -> Estimate:
+        """(user,) noise in watts per tone at the users, from the idle capture."""
+        lab = self.lab
+        each = [(self.noise[lab.user_radio[user]], lab.user_channel[user]) for user in lab.users]
+        value = np.array([estimate.value[c] for estimate, c in each])
+        covariance = np.diag([estimate.covariance[c, c] for estimate, c in each])
+        sources = tuple(source for estimate, _ in each for source in estimate.sources)
+        return Estimate("noise per tone", "users", value, covariance, "W", bound=covariance, assumptions=each[0][0].assumptions, sources=sources)
+
+
+def say(lab: Lab, estimate: Estimate, value: object = None, std: object = None, bound_std: object = None) -> None:
+    """An `estimated` event; large values are summarised by the caller."""
+    lab.event(
+        "estimated", what=estimate.what, of=estimate.of, value=estimate.value if value is None else value, unit=estimate.unit,
+        std=estimate.std if std is None else std, bound_std=estimate.bound_std if bound_std is None else bound_std,
+        above_threshold=estimate.above_threshold, assumes=list(estimate.assumptions), from_=list(estimate.sources),
+        residual_test=estimate.residual_test,
+    )  # fmt: skip
+
+
+def user_channels(lab: Lab, channels: dict[str, dict[str, ToneChannel]]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """(transmitter, user, tone, 1, antenna) values and (transmitter, user, block, antenna, antenna) covariances of sounded channels."""
+    values, covariances = [], []
+    for array in lab.transmitters:
+        rows = [(channels[array.name][lab.user_radio[user]].response, lab.user_channel[user]) for user in lab.users]
+        values.append([response.value[channel][:, None, :] for response, channel in rows])
+        covariances.append([response.covariance[channel] for response, channel in rows])
+    return np.array(values), np.array(covariances)
+
+
+def sounded_knowledge(lab: Lab, channels: dict[str, dict[str, ToneChannel]]) -> Estimate:
+    """The channels to the users as one Estimate for a `Knowledge`."""
+    values, covariances = user_channels(lab, channels)
+    responses = [channels[array.name][lab.user_radio[user]].response for array in lab.transmitters for user in lab.users]
+    return Estimate(
+        "channel", "users", values, covariances, "1", bound=covariances, epoch=lab.clock.now(),
+        above_threshold=all(response.above_threshold for response in responses), assumptions=responses[0].assumptions,
+        residual_test=max(response.residual_test or 0.0 for response in responses),
+    )  # fmt: skip

@@ -1,0 +1,345 @@
+"""A trial: explore, then round after round of moving, sounding, designing, pushing and measuring, until nothing more is gained.
+
+However a trial ends, everything is muted and at rest and the run so far can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil import adversary
+from hil.clock import Instant
+from hil.errors import HilError, Infeasible, SafeState
+from hil.knowledge import Design, Estimate, Knowledge
+from hil.loop import measuring
+from hil.loop.exploring import Explored, explore, fit_paths, say_map
+from hil.loop.lab import STILL, Lab
+from hil.loop.measuring import Measured
+from hil.loop.sounding import Sounding, say, sounded_knowledge
+from hil.loop.states import State
+from hil.systems.maxmin.problem import Problem, Rail
+from hil.uncertainty import ball_radius
+
+WORTH_DB = 0.05  # a move must promise this much more than staying
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Round:
+    """One design that was pushed and measured. Decibels of the worst user; None where there is none."""
+
+    number: int
+    designer: str
+    design: Design
+    measured_design: Measured
+    verdict: adversary.Verdict
+    moved: int
+    unit: str = "dB"
+
+    @property
+    def promised(self) -> float | None:
+        return self.design.promised
+
+    @property
+    def predicted(self) -> float | None:
+        return self.design.predicted
+
+    @property
+    def measured(self) -> float:
+        return self.measured_design.sinr
+
+    @property
+    def bound(self) -> float | None:
+        return self.design.bound
+
+    @property
+    def kept(self) -> bool:
+        return not measuring.broken(self.design, self.measured_design)
+
+
+@dataclass(eq=False)
+class Trial:
+    """One trial on an open lab. `designer` and `baselines` are callables (problem, knowledge) -> Design with a name."""
+
+    lab: Lab
+    designer: Any
+    baselines: Sequence[Any] = ()
+    done: frozenset[tuple[int, str]] = frozenset()  # (round, what) that an interrupted run has recorded
+    explored: Explored | None = None
+    promises: list[float] = field(default_factory=list)
+    how: str = "limit"
+
+    def __post_init__(self) -> None:
+        lab = self.lab
+        self.sounding = Sounding(lab)
+        self.problem = maxmin_problem(lab)
+        self.streams = {name: np.random.default_rng([lab.seed, index]) for index, name in enumerate(("design", "adversary", "minimum"))}
+        self._knowledge = 0
+        self._fix: tuple[Estimate, Instant] | None = None
+        self._paths: dict[Any, Any] = {}
+        self._started = False
+
+    # -- the whole -------------------------------------------------------------------------------------------------------------------------
+
+    def rounds(self) -> Iterator[Round]:
+        """Baselines as round 0, then rounds of the designer. Closing the iterator early ends the trial as interrupted."""
+        how = "interrupted"
+        try:
+            self._begin()
+            for baseline in self.baselines:
+                if (0, baseline.name) not in self.done:
+                    yield from self._recorded(0, baseline, baseline.name)
+            for number in range(1, self.lab.scenario.rounds.max + 1):
+                if (number, "round") not in self.done:
+                    made = list(self._recorded(number, self.designer, "round"))
+                    yield from made
+                    if not made:
+                        break
+                if self.converged:
+                    self.how = "converged"
+                    break
+            how = self.how
+        except SafeState:
+            how = "safe"
+            raise
+        except HilError as error:
+            how = "fault"
+            self._failed(error)
+            raise
+        except Exception:
+            how = "fault"
+            raise
+        finally:
+            self._end(how)
+
+    def run(self) -> list[Round]:
+        """All rounds."""
+        return list(self.rounds())
+
+    @property
+    def converged(self) -> bool:
+        """The promise changed less than the scenario asks for, two rounds in a row."""
+        changes = np.abs(np.diff(self.promises[-3:]))
+        return len(changes) == 2 and bool(np.all(changes < self.lab.scenario.rounds.stop_change_db))
+
+    def _begin(self) -> None:
+        lab = self.lab
+        scenario = lab.scenario
+        if not self.done:
+            lab.run.event("started", format="hil.events.v1", seed=lab.seed, depth=lab.depth, designer=self.designer.name,
+                          baselines=[baseline.name for baseline in self.baselines])  # fmt: skip
+        self._started = True
+        lab.open_devices()
+        lab.enter(State.SOUNDING, "opened")
+        self.sounding.prepare()
+        self.sounding.level(again=len(self.done))
+        if self.explored is None:
+            lab.enter(State.IDLE, "levels set")
+            self.explored = explore(lab, self.sounding)
+            fresh = True
+        else:
+            lab.enter(State.ESTIMATING, "levels set")
+            fresh = False
+        self._paths = fit_paths(lab, self.explored) if fresh else fit_paths(lab, self.explored, tell=False)
+        if fresh:
+            lab.run.round_ends(0, "explore")
+        assert scenario.rounds.max >= 1
+
+    def _end(self, how: str) -> None:
+        lab = self.lab
+        muted, at_rest = lab.rest(f"the trial ends: {how}")
+        if self._started:
+            lab.round = max(lab.round, 0)
+            lab.enter(State.SAFE if how == "safe" else State.IDLE, how)
+            lab.run.end(how, muted=muted, at_rest=at_rest)
+
+    def _failed(self, error: HilError) -> None:
+        if self._started:
+            self.lab.event("failed", id=error.id, message=error.what, device=error.where, found=error.found, allowed=error.allowed, fix=error.fix)
+
+    def _recorded(self, number: int, designer: Any, what: str) -> Iterator[Round]:
+        """A round and its record; nothing when no design exists."""
+        lab = self.lab
+        lab.round, lab.designer = number, designer.name
+        began = lab.clock.now()
+        try:
+            made = self.one(designer)
+        except Infeasible as error:
+            lab.event("designed", version=None, step="precoders", objective="sinr", unit="dB", better="up", infeasible=True,
+                      achievable=error.achievable, stopped=error.what)  # fmt: skip
+            made = None
+        if made is not None:
+            self._rows(made, lab.clock.now().since(began))
+        lab.enter(State.IDLE, "round recorded")
+        lab.run.round_ends(number, what)
+        lab.designer = None
+        if made is not None:
+            if number > 0 and made.promised is not None:
+                self.promises.append(made.promised)
+            yield made
+
+    # -- one round -------------------------------------------------------------------------------------------------------------------------
+
+    def one(self, designer: Any) -> Round:
+        """Positions, move, sound, estimate, set, precoders, verdict, push, measure."""
+        lab = self.lab
+        goal = self._goal(designer)
+        moved = lab.move(goal, "design")
+        lab.enter(State.SOUNDING, "settled" if moved else "positions kept")
+        heard = self.sounding.hear(f"sound-{designer.name}", "sound")
+        lab.enter(State.ESTIMATING, "heard")
+        channels = self.sounding.understand(heard, raw=False)
+        knowledge = self._know(sounded_knowledge(lab, channels))
+        self._map_again(channels)
+        lab.clock.charge("estimate")
+        lab.enter(State.DESIGNING, "channels known")
+        design = self._design(designer, self.problem.at(lab.here()), knowledge)
+        verdict = self._judge(design, knowledge)
+        version, frames = measuring.push(lab, design, self._payload_seed())
+        self._say_designed(design, version, "precoders", verdict, knowledge)
+        measured = measuring.measure(lab, self.sounding, design, version, frames, channels, self._prior(), self.streams["minimum"])
+        if measured.fix is not None and measured.fix.above_threshold and measured.fix.estimate.epoch is not None:
+            self._fix = (measured.fix.estimate, measured.fix.estimate.epoch)
+        return Round(lab.round, designer.name, design, measured, verdict, moved)
+
+    def _goal(self, designer: Any) -> NDArray[np.float64]:
+        """Where this designer wants to stand: its own layout, or what it designs on predicted channels; else where we are."""
+        lab = self.lab
+        layout = designer.positions(self.problem) if hasattr(designer, "positions") else None
+        if layout is not None:
+            return np.asarray(layout, dtype=float)
+        lab.enter(State.DESIGNING, "where to go")
+        knowledge = self._know(None)
+        design = self._design(designer, self.problem, knowledge)
+        file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
+        lab.event("designed", version=None, step="positions", objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
+                  predicted=design.predicted, bound=None, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped)  # fmt: skip
+        return np.where(np.abs(design.positions - lab.here()) > STILL, design.positions, lab.here())
+
+    def _design(self, designer: Any, problem: Problem, knowledge: Knowledge) -> Design:
+        lab = self.lab
+        design = designer(problem, knowledge)
+        lab.link.progress()
+        lab.clock.charge("design")
+        problem.check(design)
+        return replace(design, designer=designer.name)
+
+    def _judge(self, design: Design, knowledge: Knowledge) -> adversary.Verdict:
+        lab = self.lab
+        assert knowledge.channel is not None and knowledge.radius is not None
+        return adversary.verdict(
+            design.precoders, knowledge.channel.value[..., 0, :], knowledge.radius, knowledge.noise.value, lab.numerology.block_of_tone,
+            self.problem.serving, design.promised, self.streams["adversary"],
+        )  # fmt: skip
+
+    def _say_designed(self, design: Design, version: int, step: str, verdict: adversary.Verdict, knowledge: Knowledge) -> None:
+        lab = self.lab
+        assert knowledge.channel is not None and knowledge.radius is not None
+        extras = {"version": version, "radius": knowledge.radius, "channel": knowledge.channel.value, "noise": knowledge.noise.value,
+                  "worst_each": verdict.worst_each}  # fmt: skip
+        file, _ = lab.run.design(lab.round, design.designer, design, extras)
+        lab.event("designed", version=version, step=step, objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
+                  predicted=design.predicted, bound=design.bound, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped)  # fmt: skip
+        lab.event("judged", version=version, worst=verdict.worst_db, unit="dB", shortfall=verdict.shortfall_db, members=verdict.members,
+                  pass_=verdict.passed)  # fmt: skip
+
+    def _payload_seed(self) -> int:
+        """Of this round's payload; the same at every depth."""
+        lab = self.lab
+        return int(np.random.SeedSequence([lab.seed, lab.round, *map(ord, lab.designer or "")]).generate_state(1)[0])
+
+    # -- knowledge -------------------------------------------------------------------------------------------------------------------------
+
+    def _know(self, channel: Estimate | None) -> Knowledge:
+        """What a designer may see now."""
+        lab = self.lab
+        self._knowledge += 1
+        confidence = lab.scenario.design.confidence
+        radius = None
+        if channel is not None:
+            covariance = np.asarray(channel.covariance)
+            radius = ball_radius(covariance, confidence, joint=int(np.prod(covariance.shape[:3])))
+            for t, array in enumerate(lab.transmitters):
+                for u, user in enumerate(lab.users):
+                    lab.event("bounded", what="channel", of=f"{array.name}-{user}", shape="ball", size=radius[t, u], unit="1", confidence=confidence,
+                              age=lab.clock.now().since(channel.epoch) if channel.epoch else 0.0)  # fmt: skip
+        return Knowledge(
+            self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, dict(self._paths), self._target_now()
+        )
+
+    def _prior(self) -> Estimate | None:
+        """What the scenario says of the target."""
+        target = self.lab.scenario.target
+        if target is None:
+            return None
+        covariance = np.diag([target.position_std_m**2] * 2 + [0.05**2])
+        return Estimate("target position", "target", np.array(target.position_m, dtype=float), covariance, "m", assumptions=("scenario",))
+
+    def _target_now(self) -> Estimate | None:
+        """Prior and last fix together, the fix aged by the speed the target may have."""
+        prior = self._prior()
+        if prior is None or self._fix is None:
+            return prior
+        fix, epoch = self._fix
+        target = self.lab.scenario.target
+        assert target is not None
+        walked = target.speed_m_s * max(self.lab.clock.now().since(epoch), 0.0)
+        informations = [np.linalg.inv(prior.covariance), np.linalg.inv(fix.covariance + np.eye(3) * walked**2)]
+        covariance = np.linalg.inv(sum(informations))
+        value = covariance @ sum(information @ estimate.value for information, estimate in zip(informations, (prior, fix)))
+        return replace(prior, value=value, covariance=covariance, assumptions=("scenario", f"fix {walked:.1f} m ago"))
+
+    def _map_again(self, channels: dict[str, dict[str, Any]]) -> None:
+        """The re-sounded channels beside what the path fits had predicted there."""
+        lab = self.lab
+        assert self.explored is not None
+        centre = int(np.argmin(np.abs(lab.numerology.frequencies_hz)))
+        here = lab.here()
+        for t, array in enumerate(lab.transmitters):
+            for u, user in enumerate(lab.users):
+                found, channel = channels[array.name][lab.user_radio[user]], lab.user_channel[user]
+                say(lab, found.response, value=float(np.mean(np.abs(found.value[channel]) ** 2)),
+                    std=float(np.sqrt(np.mean(found.variance[channel]))), bound_std=None)  # fmt: skip
+                say_map(lab, self.explored, self._paths[t, u], t, u,
+                        (here[t], found.value[channel, centre], found.variance[channel, centre]))  # fmt: skip
+
+    # -- record ----------------------------------------------------------------------------------------------------------------------------
+
+    def _rows(self, made: Round, took: float) -> None:
+        lab, measured, design = self.lab, made.measured_design, made.design
+        fix = measured.fix
+        bound = None if fix is None or fix.estimate.bound is None else float(np.sqrt(np.trace(fix.estimate.bound[:2, :2])))
+        rows = []
+        for u, user in enumerate(lab.users):
+            found = measured.quality[u]
+            promised = None if design.promised_each is None else float(design.promised_each[u].min())
+            upper = float(measured.upper_db[u].min())
+            rows.append({
+                "round": made.number, "designer": made.designer, "user": user, "version": measured.version, "promised_db": promised,
+                "predicted_db": None if design.predicted_each is None else float(design.predicted_each[u].min()),
+                "measured_db": float(measured.worst_db[u]), "bound_db": design.bound, "bound_anywhere_db": design.bound_anywhere,
+                "std_db": float(measured.worst_std_db[u]), "upper_db": upper,
+                "shortfall_db": 0.0 if design.promised is None else max(0.0, design.promised - upper), "evm": found.evm,
+                "rate_bit": found.rate, "bit_errors": found.bit_errors.errors, "bits": found.bit_errors.of,
+                "target_error_m": measured.target_error, "target_crlb_m": bound, "moved": made.moved,
+                "movable": sum(array.elements for array in lab.transmitters if array.rail is not None), "took_s": took,
+            })  # fmt: skip
+        lab.run.results(rows)
+
+
+def maxmin_problem(lab: Lab) -> Problem:
+    """The design problem of this bench: rails, caps, tones, who serves whom, the floor towards the target."""
+    scenario, numerology = lab.scenario, lab.numerology
+    rails = tuple(
+        Rail(tuple(array.origin), tuple(array.axis), array.travel, array.spacing, array.elements) for array in lab.transmitters
+    )  # fmt: skip
+    return Problem(
+        wavelength=scenario.wavelength, frequencies_hz=numerology.frequencies_hz, block_of_tone=numerology.block_of_tone, arrays=rails,
+        serving=tuple(range(len(lab.users))), element_power_w=np.array([np.full(a.elements, a.element_power) for a in lab.transmitters]),
+        floor_w=scenario.target.floor if scenario.target is not None else 0.0, rng=np.random.default_rng([lab.seed, 17]),
+        steps=scenario.design.steps, starts=scenario.design.starts,
+    )  # fmt: skip
