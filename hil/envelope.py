@@ -136,7 +136,8 @@ def occupied(waveform: NDArray[np.complex64], sample_rate_hz: float) -> tuple[fl
     share = np.cumsum(np.fft.fftshift(power)) / total
     frequencies = np.fft.fftshift(np.fft.fftfreq(waveform.shape[1], 1.0 / sample_rate_hz))
     last = len(frequencies) - 1
-    return float(frequencies[min(np.searchsorted(share, 0.005), last)]), float(frequencies[min(np.searchsorted(share, 0.995), last)])
+    return float(frequencies[min(int(np.searchsorted(share, 0.005)), last)]), float(frequencies[min(int(np.searchsorted(share, 0.995)),
+    last)])
 
 
 def port_power_dbm(waveform: NDArray[np.complex64], capability: Capability, setting: Setting) -> tuple[float, ...]:

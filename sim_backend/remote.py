@@ -130,7 +130,8 @@ class RemoteRadio(_Lines):
     def version(self) -> int | None:
         if self._closed:
             return None
-        return self._control.ask(wire.Where(), QUICK_S)[0].version
+        version: int | None = self._control.ask(wire.Where(), QUICK_S)[0].version
+        return version
 
     def configure(self, setting: Setting) -> Setting:
         self._need_open()
@@ -181,7 +182,7 @@ class RemoteStage(_Lines):
 
     def _position(self, line: _Line, request: Any, timeout_s: float) -> Position:
         self._need_open()
-        position = line.ask(request, timeout_s)[0].position
+        position: Position = line.ask(request, timeout_s)[0].position
         return replace(position, at=line.here(position.at))
 
     def where(self) -> Position:

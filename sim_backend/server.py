@@ -63,8 +63,9 @@ class WorldProcess:
         try:
             with open(self._folder / "log", "wb") as log:
                 self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, bufsize=0)
+            assert self._process.stdout is not None
             ready, _, _ = select.select([self._process.stdout], [], [], timeout_s)
-            if not ready or not self._process.stdout.readline():  # type: ignore[union-attr]
+            if not ready or not self._process.stdout.readline():
                 words = (self._folder / "log").read_text(errors="replace").strip().splitlines()
                 raise DeviceError(
                     "no-world", "the emulator did not start", found=words[-1] if words else f"nothing within {timeout_s:.0f} s"
@@ -165,7 +166,7 @@ def _opened(kind: str, device: Any) -> wire.Opened:
 
 def _captured(capture: Capture, codes: bool) -> wire.Captured:
     return wire.Captured(
-        capture.samples.shape, codes, capture.sample_rate_hz, capture.carrier_hz, capture.gain_db, capture.first_sample, capture.version,  # type: ignore[arg-type]
+        capture.samples.shape, codes, capture.sample_rate_hz, capture.carrier_hz, capture.gain_db, capture.first_sample, capture.version,
         capture.loss, capture.clock, capture.full_scale, capture.clipped,
     )  # fmt: skip
 

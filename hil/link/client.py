@@ -49,7 +49,7 @@ class ZeroMq:
         self.lease: LeaseProcess | None = None  # renews this session's leases; without it each request alone does
         self._ahead: dict[str, tuple[float, float]] = {}  # node -> (half round trip, node clock - ours)
         self._context = zmq.Context()
-        self._sockets: dict[str, zmq.Socket] = {}
+        self._sockets: dict[str, zmq.Socket[bytes]] = {}
         for node, address in self.addresses.items():
             self._sockets[node] = prepared(self._context.socket(zmq.DEALER))
             self._sockets[node].connect(address)

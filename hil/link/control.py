@@ -169,7 +169,7 @@ def encode_request(body: Message, *, session: str, id: int, deadline_s: float, a
 
 def encode_reply(body: Message, *, id: int, node: str, at: tuple[int, float], arrays: tuple[Array, ...] = ()) -> bytes:
     """The header frame of a reply."""
-    return first_word() + _encoder.encode(ReplyHead(id=id, node=node, at=tuple(at), arrays=arrays, body=encode_body(body)))
+    return first_word() + _encoder.encode(ReplyHead(id=id, node=node, at=(at[0], at[1]), arrays=arrays, body=encode_body(body)))
 
 
 def after_first_word(frame: bytes, peer: str) -> bytes:

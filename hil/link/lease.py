@@ -56,8 +56,9 @@ class LeaseProcess:
         command = [sys.executable, "-m", "hil.link.lease", json.dumps(self._about)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         os.set_blocking(self._process.stdin.fileno(), False)  # type: ignore[union-attr]
+        assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], timeout_s)
-        if not readable or not self._process.stdout.readline():  # type: ignore[union-attr]
+        if not readable or not self._process.stdout.readline():
             self.stop()
             raise LinkError("lease-lost", "the lease process did not start", found=f"nothing within {timeout_s:.1f} s")
 
@@ -134,7 +135,7 @@ class _Keeper:
         self._tell(Lease(sequence=self._id, valid_s=self._lease_s))
         os.write(1, b"renewing\n")
         while True:
-            ready = dict(poller.poll(max(0.0, renewal + period - time.monotonic()) * 1e3))
+            ready = dict(poller.poll(max(0, int((renewal + period - time.monotonic()) * 1e3) + 1)))
             now = time.monotonic()
             if signals.fileno() in ready and (caught := signals.recv(64)):
                 again = now - interrupted < AGAIN_S or len(caught) > 1

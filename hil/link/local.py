@@ -18,9 +18,13 @@ class Handler(Protocol):
     """What carries out requests: `hil.node.worker.Worker`."""
 
     name: str
-    radios: Mapping[str, Any]
-    stages: Mapping[str, Any]
     clock: Clock
+
+    @property
+    def radios(self) -> Mapping[str, Any]: ...
+
+    @property
+    def stages(self) -> Mapping[str, Any]: ...
 
     def handle(
         self, request: m.Request, arrays: Sequence[NDArray[Any]] = (), session: str = "local"

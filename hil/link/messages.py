@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from hil import device
 from hil.clock import Instant
+from hil.device import Capability, Loss, Position, Setting
+from hil.device import Capture as DeviceCapture
+from hil.device import Move as StageMove
 from hil.errors import LinkError
 from hil.link import control
 from hil.link.control import (
@@ -42,6 +44,14 @@ from hil.link.control import (
     Status,
 )  # fmt: skip
 
+__all__ = [
+    "Applied", "Apply", "Arrays", "Bye", "Capture", "Captured", "Clear", "Configure", "Configured", "Describe", "Described", "Done",
+    "Failed",
+    "Halt", "Hello", "Home", "Lease", "Message", "Move", "Mute", "Positioned", "Prepare", "Prepared", "Reply", "Request", "State", "Status",
+    "Where", "decode_reply", "decode_request_body", "decode_request_head", "encode_reply", "encode_request", "pack_samples",
+    "unpack_samples",
+]  # fmt: skip
+
 Arrays = Sequence[NDArray[Any]]
 
 
@@ -53,7 +63,7 @@ class Configure(Message, frozen=True):
     """Apply a setting to one radio and read it back."""
 
     device: Name
-    setting: device.Setting
+    setting: Setting
 
 
 class Prepare(Message, frozen=True):
@@ -86,7 +96,7 @@ class Move(Message, frozen=True):
     """Move one stage and wait until it has arrived."""
 
     stage: Name
-    move: device.Move
+    move: StageMove
     timeout_s: Seconds
 
 
@@ -105,13 +115,13 @@ class Described(Message, frozen=True):
     node: Name
     state: State
     lease_s: float | None = None
-    radios: dict[Name, device.Capability] = {}
-    settings: dict[Name, device.Setting | None] = {}
+    radios: dict[Name, Capability] = {}
+    settings: dict[Name, Setting | None] = {}
     stages: dict[Name, dict[Name, tuple[float, float]]] = {}
 
 
 class Configured(Message, frozen=True):
-    setting: device.Setting
+    setting: Setting
 
 
 class Prepared(Message, frozen=True):
@@ -134,21 +144,21 @@ class Captured(Message, frozen=True):
     gain_db: tuple[float, ...] = ()
     first_sample: int | None = None
     version: int | None = None
-    loss: device.Loss = device.Loss.UNKNOWN
+    loss: Loss = Loss.UNKNOWN
     clock: Instant | None = None
     full_scale: Annotated[int, Meta(ge=1)] = 2048
     clipped: float = 0.0
 
     @classmethod
-    def of(cls, capture: device.Capture) -> Captured:
+    def of(cls, capture: DeviceCapture) -> Captured:
         return cls(**{name: getattr(capture, name) for name in cls.__struct_fields__})
 
-    def capture(self, samples: NDArray[np.complex64]) -> device.Capture:
-        return device.Capture(samples, **{name: getattr(self, name) for name in self.__struct_fields__})
+    def capture(self, samples: NDArray[np.complex64]) -> DeviceCapture:
+        return DeviceCapture(samples, **{name: getattr(self, name) for name in self.__struct_fields__})
 
 
 class Positioned(Message, frozen=True):
-    position: device.Position
+    position: Position
 
 
 Request = (
@@ -168,7 +178,7 @@ def pack_samples(samples: NDArray[np.complex64], full_scale: int) -> NDArray[Any
     parts = samples.view(np.float32).reshape(*samples.shape, 2)
     codes = np.rint(parts * np.float32(full_scale))
     if full_scale <= 32768 and bool(np.all(np.abs(codes) <= 32767)):
-        packed = codes.astype("<i2")
+        packed: NDArray[Any] = codes.astype("<i2")
         if np.array_equal(packed.astype(np.float32) / np.float32(full_scale), parts):
             return packed
     return samples
@@ -186,7 +196,7 @@ def unpack_samples(array: NDArray[Any], full_scale: int) -> NDArray[np.complex64
 def _frames(arrays: Arrays) -> tuple[tuple[Array, ...], list[Any]]:
     heads, frames = [], []
     for array in arrays:
-        kind = "<i2" if array.dtype == np.int16 else "<c8"
+        kind: Literal["<i2", "<c8"] = "<i2" if array.dtype == np.int16 else "<c8"
         plain = np.ascontiguousarray(array, dtype=kind)
         heads.append(Array(kind, plain.shape))
         frames.append(plain.data.cast("B") if plain.size else b"")

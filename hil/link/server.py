@@ -185,8 +185,8 @@ class NodeServer:
             self._answer(key, self._carry_out(request, arrays, key))
             return
         if not self._lane(request).put(request, arrays, key, arrived + head.deadline_s):
-            error = DeviceError("busy", "too many requests wait for this device", allowed=str(LONGEST_QUEUE))
-            self._answer(key, self._encode(failure(error), (), head.id))
+            full = DeviceError("busy", "too many requests wait for this device", allowed=str(LONGEST_QUEUE))
+            self._answer(key, self._encode(failure(full), (), head.id))
 
     def _lane(self, request: m.Request) -> _Lane:
         name = getattr(request, "device", None) or getattr(request, "stage", None) or "transmission"

@@ -76,7 +76,9 @@ def limits_of(limits: Any) -> Limits:
     """The envelope's limits from those of a node file: fields of the same name, missing ones unlimited."""
     names = {"band_hz", "power_dbm", "eirp_dbm", "duty", "duty_window_s", "temperature_c"}
     values = limits if isinstance(limits, Mapping) else {name: getattr(limits, name, None) for name in names}
-    present = {name: tuple(value) if name == "band_hz" else value for name, value in values.items() if name in names and value is not None}
+    present: dict[str, Any] = {name: value for name, value in values.items() if name in names and value is not None}
+    if "band_hz" in present:
+        present["band_hz"] = tuple(present["band_hz"])
     try:
         return Limits(**present)
     except ValueError as error:
@@ -86,11 +88,12 @@ def limits_of(limits: Any) -> Limits:
 def _entry(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), function)
+        opens: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             "no-such-entry", f"`{name}` names no function that opens a device", found=str(error), allowed="module:function"
         ) from error
+    return opens
 
 
 def compose(plan: NodePlan, clock: Clock, safe: str = "") -> Worker:

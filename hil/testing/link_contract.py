@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -40,7 +40,7 @@ class Bench:
 
 
 @contextmanager
-def refused(id: str, kind: type[HilError] = DeviceError):
+def refused(id: str, kind: type[HilError] = DeviceError) -> Iterator[None]:
     try:
         yield
     except kind as error:
@@ -169,8 +169,8 @@ def stages_move_and_say_where_they_are(bench: Bench) -> None:
     for name, position in there.items():
         for axis, target in moves[name].targets.items():
             assert abs(position.axes[axis] - target) < 1e-3 + 5.0 * position.std[axis]
-        if position.at is not None and here[name].at is not None:
-            assert position.at.since(here[name].at) > 0.0
+        if position.at is not None and (before := here[name].at) is not None:
+            assert position.at.since(before) > 0.0
     now = bench.link.where(list(bench.stages))
     assert all(abs(now[n].axes[a] - there[n].axes[a]) < 1e-3 for n in bench.stages for a in bench.stages[n])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ TIMEOUT_S = 5.0
 
 
 @contextmanager
-def refused(*ids: str, silent: Radio | None = None):
+def refused(*ids: str, silent: Radio | None = None) -> Iterator[None]:
     """The block must raise DeviceError (with one of `ids`, when any are given) that names the device; `silent` is then off the air."""
     try:
         yield
@@ -100,7 +100,7 @@ def an_impossible_setting_is_refused(radio: Radio, setting: Setting, tolerance: 
         ("attenuation_db", can.transmit_channels, can.attenuation_db[0] - 20.0),
     ):
         if channels:
-            asked = replace(setting, **{name: (limit,) * channels})
+            asked = replace(setting, **{name: (limit,) * channels})  # type: ignore[arg-type]
             try:
                 became = radio.configure(asked)
             except DeviceError:

@@ -1,4 +1,5 @@
-"""One suite for every way to reach a node: in this process, and through real ZeroMQ node processes, over ipc and tcp, with and without lease."""
+"""One suite for every way to reach a node: in this process, and through real ZeroMQ node processes, over ipc and tcp,
+with and without lease."""
 
 from __future__ import annotations
 
@@ -82,7 +83,9 @@ def test_a_node_needs_none_of_the_heavy_libraries(tmp_path):
     root = str(Path(hil.__file__).parents[1])
     environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), root])}
     for library in WITHHELD[:4]:  # the hook holds
-        code = subprocess.run([sys.executable, "-c", f"import {library}"], env={**os.environ, **environment}, capture_output=True, timeout=20).returncode
+        code = subprocess.run(
+            [sys.executable, "-c", f"import {library}"], env={**os.environ, **environment}, capture_output=True, timeout=20
+        ).returncode
         assert code != 0
     remote = "import sim_backend.remote, hil.node.serve, hil.link.lease"
     assert subprocess.run([sys.executable, "-c", remote], env={**os.environ, **environment}, timeout=20).returncode == 0

@@ -37,7 +37,8 @@ SITE = {
          "antennas": [antenna(0, 0.0, [10.0, 3.0, 1.5], False)]},
     ],
     "stages": [{"name": "rail", "axes": {
-        axis: {"steps_per_mm": 80.0, "travel_mm": [0.0, 300.0], "speed_mm_s": 500.0, "acceleration_mm_s2": 5000.0, "start_mm": 100.0} for axis in "ab"
+        axis: {"steps_per_mm": 80.0, "travel_mm": [0.0, 300.0], "speed_mm_s": 500.0, "acceleration_mm_s2": 5000.0,
+        "start_mm": 100.0} for axis in "ab"
     }}],
 }  # fmt: skip
 

@@ -181,7 +181,8 @@ def test_a_silent_node_is_an_error_in_words_that_help(book):
         address = nodes.addresses["ap2"]
         assert error.message == (
             f"error[no-answer] node `ap2` {address}: silent for 0.4 s in `prepare`, version 12\n"
-            "  reached 3 of 4 nodes; version 12 was applied nowhere; all muted (`ap2` by its lease); fix: on that machine `hil node node.toml -v`"
+            "  reached 3 of 4 nodes; version 12 was applied nowhere; all muted (`ap2` by its lease)"
+            "; fix: on that machine `hil node node.toml -v`"
         )
         for name in ("ap1", "ap3", "ap4"):
             assert when(book, "mute", device=name, after=when(book, "apply 11", device=name) or 0.0)
@@ -205,7 +206,11 @@ def test_a_silent_worker_is_killed_and_its_successor_stays_safe(book):
         state = wait_for(lambda: _state(link))
         assert state.state == "safe" and "silent for 0.5 s and was killed" in state.why and state.radiating == ()
         link.configure("ap1", SETTING)  # looking and setting is permitted, radiating and moving is not
-        for forbidden in (lambda: link.prepare(2, {"ap1": wave()}), lambda: link.move({"rail-ap1": Move({"x": 0.1}, 0.5, 1.0)}), lambda: link.apply(1)):
+        for forbidden in (
+            lambda: link.prepare(2, {"ap1": wave()}),
+            lambda: link.move({"rail-ap1": Move({"x": 0.1}, 0.5, 1.0)}),
+            lambda: link.apply(1),
+        ):
             with pytest.raises(SafeState) as caught:
                 forbidden()
             assert caught.value.id == "safe-state" and caught.value.exit_code == 4
@@ -222,7 +227,10 @@ def _state(link):
 
 
 def test_a_node_killed_in_mid_round_stops_the_round_and_mutes_the_others(book):
-    with LocalNodes([plan("ap1", book, lease_s=2.0), plan("ap2", book, extra_s=0.3)]) as nodes, connect(nodes.addresses, timeout_s=0.4) as link:
+    with (
+        LocalNodes([plan("ap1", book, lease_s=2.0), plan("ap2", book, extra_s=0.3)]) as nodes,
+        connect(nodes.addresses, timeout_s=0.4) as link,
+    ):
         radiate(link, "ap1", "ap2")
         victims = [nodes.pid("ap2"), *children(nodes.pid("ap2"))]
         killer = threading.Timer(0.1, lambda: [os.kill(pid, signal.SIGKILL) for pid in victims])
@@ -248,13 +256,17 @@ def test_a_driver_s_own_error_mutes_and_does_not_stop_the_node(book):
 
 
 def test_a_plan_that_cannot_be_opened_says_why(book):
-    wrong = plan("ap1", book).__class__(name="ap1", devices=(plan("ap1", book).devices[0].__class__(kind="radio", name="r", entry="no.such:thing"),))
+    wrong = plan("ap1", book).__class__(
+        name="ap1", devices=(plan("ap1", book).devices[0].__class__(kind="radio", name="r", entry="no.such:thing"),)
+    )
     with pytest.raises(LinkError) as caught:
         LocalNodes([wrong]).start()
     assert "no-such-entry" in caught.value.message
 
 
-@pytest.mark.parametrize("address", ["tcp://10.0.0.11:5557", "tcp://*:5557", "tcp://0.0.0.0:5557", "tcp://localhost.evil.org:1", "udp://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "address", ["tcp://10.0.0.11:5557", "tcp://*:5557", "tcp://0.0.0.0:5557", "tcp://localhost.evil.org:1", "udp://127.0.0.1:1"]
+)
 def test_no_address_but_loopback_before_there_are_keys(address):
     with pytest.raises(InputError) as caught:
         connect({"east": address})

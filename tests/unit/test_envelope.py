@@ -109,7 +109,8 @@ def test_a_scale_mistake_is_found_by_the_stated_power():
     ("changed", "id"),
     [
         ({"carrier_hz": math.nan}, "not-finite"), ({"carrier_hz": 7e9}, "out-of-range"), ({"carrier_hz": 2.0e9}, "out-of-band"),
-        ({"sample_rate_hz": 100e6}, "out-of-range"), ({"receive_gain_db": (30.0,)}, "wrong-shape"), ({"receive_gain_db": (30.0, 63.0)}, "out-of-range"),
+        ({"sample_rate_hz": 100e6}, "out-of-range"), ({"receive_gain_db": (30.0,)}, "wrong-shape"),
+        ({"receive_gain_db": (30.0, 63.0)}, "out-of-range"),
         ({"attenuation_db": (math.nan, 0.0)}, "out-of-range"), ({"attenuation_db": (-1.0, 0.0)}, "out-of-range"),
     ],
 )  # fmt: skip
@@ -120,7 +121,9 @@ def test_setting_outside_part_or_band_is_refused(changed, id):
 
 
 def test_a_receiver_may_listen_outside_the_transmit_band():
-    check_setting("u1", replace(CAN, transmit_channels=0), replace(SETTING, carrier_hz=2.0e9, attenuation_db=()), Limits(band_hz=(3.4e9, 3.6e9)))
+    check_setting(
+        "u1", replace(CAN, transmit_channels=0), replace(SETTING, carrier_hz=2.0e9, attenuation_db=()), Limits(band_hz=(3.4e9, 3.6e9))
+    )
 
 
 def test_both_limits_hold_at_once():
@@ -130,7 +133,9 @@ def test_both_limits_hold_at_once():
         Limits(band_hz=(1e9, 2e9)).tightened(Limits(band_hz=(3e9, 4e9)))
 
 
-@pytest.mark.parametrize("wrong", [{"power_dbm": math.nan}, {"band_hz": (2e9, 1e9)}, {"duty": 0.0}, {"duty": 1.5}, {"band_hz": (math.nan, 1e9)}])
+@pytest.mark.parametrize(
+    "wrong", [{"power_dbm": math.nan}, {"band_hz": (2e9, 1e9)}, {"duty": 0.0}, {"duty": 1.5}, {"band_hz": (math.nan, 1e9)}]
+)
 def test_limits_that_limit_nothing_cannot_be_made(wrong):
     with pytest.raises(ValueError):
         Limits(**wrong)
@@ -153,9 +158,12 @@ def test_a_move_that_keeps_gaps_passes():
 @pytest.mark.parametrize(
     ("asked", "here", "id"),
     [
-        (move(a=0.31), HERE, "beyond-travel"), (move(a=-0.001), HERE, "beyond-travel"), (move(a=math.nan), HERE, "not-finite"), (move(c=0.1), HERE, "no-such-axis"),
-        (move(), HERE, "no-target"), (move(a=0.12), HERE, "too-close"), (move(a=0.2), HERE, "too-close"), (move(a=0.3, b=0.28), HERE, "too-close"),
-        (move(a=0.0), replace(HERE, axes={"a": 0.13, "b": 0.1}), "too-close"), (move(a=0.1), replace(HERE, axes={}, homed=False), "not-homed"),
+        (move(a=0.31), HERE, "beyond-travel"), (move(a=-0.001), HERE, "beyond-travel"), (move(a=math.nan), HERE, "not-finite"),
+        (move(c=0.1), HERE, "no-such-axis"),
+        (move(), HERE, "no-target"), (move(a=0.12), HERE, "too-close"), (move(a=0.2), HERE, "too-close"), (move(a=0.3, b=0.28),
+        HERE, "too-close"),
+        (move(a=0.0), replace(HERE, axes={"a": 0.13, "b": 0.1}), "too-close"), (move(a=0.1), replace(HERE, axes={}, homed=False),
+        "not-homed"),
         (Move({"a": 0.1}, 0.0, 0.5), HERE, "not-finite"), (Move({"a": 0.1}, 0.1, math.inf), HERE, "not-finite"),
     ],
 )  # fmt: skip

@@ -24,11 +24,13 @@ REQUESTS = [
     m.Hello(controller="c"), m.Describe(), m.Configure(device="r", setting=device.Setting(3.5e9, 15.36e6, (40.0, 41.0), (12.0,))),
     m.Prepare(version=12, radios={"r": 0}, power_dbm={"r": (-20.0,)}), m.Apply(version=12),
     m.Capture(device="r", samples=153440, timeout_s=5.0, purpose="measure"), m.Mute(why="done", hold=True), m.Halt(),
-    m.Move(stage="rail", move=device.Move({"a": 0.1}, 0.1, 0.5), timeout_s=30.0), m.Where(stage="rail"), m.Home(stage="rail", timeout_s=60.0),
+    m.Move(stage="rail", move=device.Move({"a": 0.1}, 0.1, 0.5), timeout_s=30.0), m.Where(stage="rail"),
+    m.Home(stage="rail", timeout_s=60.0),
     m.Lease(sequence=3, valid_s=0.1), m.Clear(), m.Status(), m.Bye(),
 ]  # fmt: skip
 REPLIES = [
-    m.Described(node="n", state=m.State(state="ready"), lease_s=0.1, radios={"r": CAN}, settings={"r": None}, stages={"s": {"a": (0.0, 0.3)}}),
+    m.Described(node="n", state=m.State(state="ready"),
+    lease_s=0.1, radios={"r": CAN}, settings={"r": None}, stages={"s": {"a": (0.0, 0.3)}}),
     m.Configured(setting=device.Setting(3.5e9, 15.36e6)), m.Prepared(version=1, power_dbm={"r": (-20.0, -21.0)}), m.Applied(version=1),
     m.Positioned(position=POSITION), m.Done(), m.State(state="safe", why="lease", version=None, radiating=("r",), executed=4),
     m.Failed(kind="device", id="power-cap", what="too much"),
@@ -77,7 +79,9 @@ def test_capture_of_codes_travels_as_int16_and_comes_back_bit_for_bit(full_scale
 def test_capture_that_is_not_of_codes_travels_unrounded():
     samples = np.random.default_rng(2).normal(size=(2, 64)).astype(np.float32).view(np.complex64)
     for array in (samples, np.full((1, 4), 40.0 + 0j, np.complex64)):
-        frames = through(m.encode_reply(m.Captured.of(device.Capture.of(array, rate=1e6, carrier=1e9)), [array], id=1, node="n", at=(0, 0.0)))
+        frames = through(
+            m.encode_reply(m.Captured.of(device.Capture.of(array, rate=1e6, carrier=1e9)), [array], id=1, node="n", at=(0, 0.0))
+        )
         assert m.decode_reply(frames)[2][0].tobytes() == array.tobytes()
 
 
@@ -122,9 +126,11 @@ def _request(**changes) -> list[bytes]:
         _request(id=-1), _request(id="1"), _request(deadline_s=0.0), _request(deadline_s=math.nan), _request(deadline_s=math.inf),
         _request(session="s" * 65), _request(surplus=1), _request(arrays=[["<f8", [2]]]), _request(arrays=[["<c8", [1, 1, 1, 1]]]),
         _request(arrays=[["<c8", [-1, 2]]]), _request(arrays=[["<c8", [2, 2]]]),
-        _request(body={"type": "format-disk"}), _request(body={"samples": 0}), _request(body={"samples": 1.5}), _request(body={"samples": True}),
+        _request(body={"type": "format-disk"}), _request(body={"samples": 0}), _request(body={"samples": 1.5}),
+        _request(body={"samples": True}),
         _request(body={"timeout_s": math.nan}), _request(body={"surplus": 1}), _request(body={"device": 3}),
-        _request(arrays=[["<c8", [1, 2]]]) + [b"short"], _request(arrays=[["<c8", [1 << 28, 1 << 28, 1 << 28]]]) + [b"short"], _request() + [b"surplus"],
+        _request(arrays=[["<c8", [1, 2]]]) + [b"short"], _request(arrays=[["<c8", [1 << 28, 1 << 28, 1 << 28]]]) + [b"short"],
+        _request() + [b"surplus"],
     ],
 )  # fmt: skip
 def test_what_is_not_a_request_is_refused(frames):
@@ -149,5 +155,7 @@ def test_no_bytes_do_more_than_be_refused(frames, ours, random):
 
 
 def test_nan_in_a_position_or_setting_survives_to_be_refused_by_the_envelope():
-    frames = through(m.encode_request(m.Move(stage="s", move=device.Move({"a": math.nan}, 0.1, 0.5), timeout_s=1.0), session="s", id=1, deadline_s=1.0))
+    frames = through(
+        m.encode_request(m.Move(stage="s", move=device.Move({"a": math.nan}, 0.1, 0.5), timeout_s=1.0), session="s", id=1, deadline_s=1.0)
+    )
     assert math.isnan(m.decode_request_body(m.decode_request_head(frames), frames)[0].move.targets["a"])
