@@ -26,6 +26,7 @@ from hil.waveform.numerology import Numerology
 __all__ = ["Acquisition", "Carrier", "Symbols", "acquire", "refine", "symbols_of"]
 
 _COLOUR_SYMBOLS = 64  # symbols from which each tone's own noise is told well enough to weight it
+_FIRST_PASS = 128  # symbols after the frame's start that the first pass looks at
 LEAST_SYMBOLS_SNR = 10.0**0.9  # symbols x SNR per tone from which the estimate is efficient (9 dB)
 PHASE_NOISE_FLOOR = 1.2  # var(cfo) of Wiener phase of rate s over T: 1.2 s/(T (2 pi)^2)
 
@@ -111,7 +112,8 @@ def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noi
     samples = samples_of(capture, 4 * numerology.symbol_samples, rate)
     start, cfo = float(coarse.start), float(coarse.cfo_hz)
     for last in (*[False] * (passes - 1), True):
-        symbols = _demodulate(samples, numerology, start, cfo, capture.carrier_hz)
+        symbols = _demodulate(samples[:, : None if last else _FIRST_PASS * numerology.symbol_samples + int(start)], numerology, start, cfo,
+                              capture.carrier_hz)  # fmt: skip
         if len(symbols.index) < 4:
             raise HilError("capture-short", "too few whole symbols for a carrier estimate", where=capture.device,
                            found=str(len(symbols.index)), allowed="4 or more",

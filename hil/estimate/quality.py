@@ -95,16 +95,19 @@ def clopper_pearson(errors: int, of: int, confidence: float = 0.95) -> tuple[flo
     return low, high
 
 
-def measure(capture: Capture, frame: MeasuringFrame, carrier: Carrier, *, scale: float = 1.0, channel: int = 0, stream: int = 0) -> Quality:
-    """Quality of `stream` of `frame` at one receive channel, over every whole payload symbol of the capture.
+def measure(capture: Capture, frame: MeasuringFrame, carrier: Carrier, *, scale: float = 1.0, channel: int = 0,
+            stream: int = 0, turns: int = 1) -> Quality:  # fmt: skip
+    """Quality of `stream` of `frame` at one receive channel, over the payload of `turns` of the buffer (fewer if the capture is shorter).
 
-    carrier: refined on this capture. scale: sqrt(W) at the port per unit of the capture. Turns of a cyclic frame average noise but repeat
-    the interference, so the standard deviations count the symbols of one turn only. Raises HilError for a clipped capture or one with
+    carrier: refined on this capture. scale: sqrt(W) at the port per unit of the capture. Another turn averages noise, not the interference
+    that it repeats, so the standard deviations count the symbols of one only; and what moves in the room during it counts as noise, because
+    a tone has one gain. Raises HilError for a clipped capture or one with
     fewer than 16 payload symbols.
     """
     refuse_clipped(capture)
     numerology = frame.numerology
     inside = ofdm.whole_symbols(numerology, capture.samples.shape[-1], carrier.start, carrier.stretch)
+    inside = inside[: turns * frame.symbols]
     which = inside[frame.layout.kinds[inside % frame.symbols] == SymbolKind.PAYLOAD]
     if len(which) < 16:
         raise HilError("capture-short", "too few payload symbols to measure quality", where=capture.device, found=str(len(which)),
