@@ -101,6 +101,7 @@ class Radio:
                 if self._mutes != mutes:
                     raise self._error("muted", f"muted while version {version} was being switched on")
                 self._airing = self._start(program, setting)
+            self._world.clock.sleep(max(0.0, self._airing.start.since(self._world.clock.now())))
 
     def capture(self, samples: int, timeout_s: float) -> Capture:
         with self._silent_on_error():
@@ -122,6 +123,7 @@ class Radio:
                 clock.sleep(max(0.0, timeout_s))
                 raise self._error("capture-timeout", f"{samples} samples did not come", f"{needed:.4f} s needed", f"{timeout_s:g} s", "wait longer")
             clock.sleep(needed)
+            self._world.windows.append((tuning, first, int(samples)))
             fractions, clipped = self._world.samples(tuning, first, int(samples))
             own = self._world.on_air(self.name, begin)
             return Capture(

@@ -40,7 +40,7 @@ class World:
         self.clock, self.seed, self.emulated, self.room = clock, seed, emulated, room
         self.oscillators = dict(oscillators)
         self.medium = Medium(room)
-        self.windows: deque[tuple[Tuning, int, int]] = deque(maxlen=64)  # the latest windows asked for: tuning, first tick, samples
+        self.windows: deque[tuple[Tuning, int, int]] = deque(maxlen=64)  # the latest captures: tuning, first tick, samples
         self.truth = Truth(self)
         self._radios: dict[str, Radio] = {}
         self._stages: dict[str, Stage] = {}
@@ -74,9 +74,7 @@ class World:
 
     def samples(self, tuning: Tuning, first: int, count: int) -> tuple[NDArray[np.complex64], float]:
         """What a receiver digitised, (channel, sample) fractions of full scale, from its tick `first`; and the fraction at the rails."""
-        with self._lock:
-            airings = list(self._airings)
-            self.windows.append((tuning, first, count))
+        airings = self.airings()
         capability = self._radios[tuning.radio].capability
         scale = np.array([receive_scale(capability.receive_full_scale_dbm, gain) for gain in tuning.gain_db])
         out = np.empty((capability.receive_channels, count), np.complex64)
