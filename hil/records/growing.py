@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from hil.errors import RecordError
@@ -32,34 +33,38 @@ class Growing:
                 raise RecordError(
                     "run-in-use", "another process is writing this run", where=run or str(path), fix="let it end, or stop it, first"
                 ) from None
-        self._good = os.fstat(self._file.fileno()).st_size
-        self._torn = False
+        self._good, self._lines = -1, 0
+        self._agree()
 
     def append(self, data: bytes) -> None:
         """Whole or not at all, as far as the disk lets: what a failed write left is cut off, now or before the next one."""
         with files.writing(self._path, self._run):
-            if self._torn:
-                self._take_back()
+            self._agree()
             view = memoryview(data)
             try:
                 while view:
                     view = view[self._file.write(view) or 0 :]
             except OSError:
-                self._torn = True
-                try:
-                    self._take_back()
-                except OSError:
-                    pass  # the next append tries again; a reader drops a torn last line
+                with suppress(OSError):  # the next append tries again; a reader drops a torn last line
+                    self._file.truncate(self._good)
                 raise
-        self._good += len(data)
+        self._good, self._lines = self._good + len(data), self._lines + data.count(b"\n")
 
-    def _take_back(self) -> None:
-        self._file.truncate(self._good)
-        self._torn = False
-
+    @property
     def lines(self) -> int:
-        """Lines in the file."""
-        return self._path.read_bytes().count(b"\n")
+        """Whole lines in the file."""
+        self._agree()
+        return self._lines
+
+    def _agree(self) -> None:
+        """Looks again when the file is not as long as this object thinks: a failed write, or Ctrl-C between writing and counting."""
+        if self._file.closed or os.fstat(self._file.fileno()).st_size == self._good:
+            return
+        written = self._path.read_bytes()
+        whole = written.rfind(b"\n") + 1
+        if whole < len(written):
+            self._file.truncate(whole)
+        self._good, self._lines = whole, written.count(b"\n")
 
     def to_disk(self) -> None:
         if not self._file.closed:

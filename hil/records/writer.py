@@ -41,14 +41,13 @@ class RunWriter:
 
     def __init__(
         self, folder: Path, about: dict[str, Any], *, clock: Clock | None = None, observers: Iterable[Observer] = (),
-        utc: Callable[[], datetime] = _utc, wall: Callable[[], float] = time.monotonic, events_before: int = 0, wall_before: float = 0.0,
+        utc: Callable[[], datetime] = _utc, wall: Callable[[], float] = time.monotonic, wall_before: float = 0.0,
         hashes: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.name, self.about = folder, folder.name, about
         self.observers: list[Observer] = list(observers)
         self._clock, self._utc, self._wall = clock, utc, wall
         self._wall_zero = wall() - wall_before
-        self._n = events_before
         self._hashes = dict(hashes or {})
         self._settings: dict[str, list[dict[str, Any]]] = {}
         self._columns: list[str] = []
@@ -118,8 +117,7 @@ class RunWriter:
         files.write_whole(folder / "run.json", files.json_bytes(about), run=folder.name)
         hashes = dict(before.about["inputs"]) | {event["file"]: event["sha512"] for event in kept.of("captured") if "sha512" in event}
         writer = cls(
-            folder, about, clock=clock, observers=observers, utc=utc, wall=wall, events_before=len(kept.events),
-            wall_before=kept.wall_s, hashes=hashes,
+            folder, about, clock=clock, observers=observers, utc=utc, wall=wall, wall_before=kept.wall_s, hashes=hashes
         )  # fmt: skip
         writer._settings = {device: list(history) for device, history in kept.settings.items()}
         writer._columns = list(kept.table())
@@ -161,11 +159,11 @@ class RunWriter:
                 raise ValueError("an event needs its time: pass t, or a clock when the writer is made")
             t = self._clock.now()
         named = {key.rstrip("_"): value for key, value in fields.items()}
-        line, made = events.encode(self._n, t, event, round, named, self.name)
+        n = self._events.lines
+        line, made = events.encode(n, t, event, round, named, self.name)
         self._events.append(line)
         wall = self._wall() - self._wall_zero
-        self._timing.append(f'{{"n":{self._n},"utc":"{_stamp(self._utc())}","wall_s":{wall:.6f}}}\n'.encode())
-        self._n += 1
+        self._timing.append(f'{{"n":{n},"utc":"{_stamp(self._utc())}","wall_s":{wall:.6f}}}\n'.encode())
         for observer in self.observers:
             observer(made)
         return made
@@ -237,7 +235,7 @@ class RunWriter:
         if streams:
             content = files.json_bytes(sigmf.collection(streams, self.name, round))
             files.write_whole(self.folder / layout.collection_file(round), content, run=self.name)
-        rows = self._open_results().lines() if (self.folder / "results.csv").exists() else 0
+        rows = self._open_results().lines if (self.folder / "results.csv").exists() else 0
         self.event("recorded", round, t, what=what, rows=rows)
         self._flush()
 
@@ -247,7 +245,7 @@ class RunWriter:
         missed = [dataclasses.asdict(difference) for difference in differences(asked, became, tolerance)]
         entry = {
             "asked": dataclasses.asdict(asked), "became": dataclasses.asdict(became), "tolerance": dataclasses.asdict(tolerance),
-            "differences": missed, "after_event": self._n - 1, "t": t.seconds if t else self._clock.now().seconds if self._clock else None,
+            "differences": missed, "after_event": self._events.lines - 1, "t": t.seconds if t else self._clock.now().seconds if self._clock else None,
         }  # fmt: skip
         self._settings.setdefault(device, []).append(events.plain(entry))
         files.write_whole(self.folder / "settings.json", files.json_bytes(self._settings), run=self.name)

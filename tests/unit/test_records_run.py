@@ -181,6 +181,36 @@ def test_a_changed_input_is_noticed(tmp_path):
         _ = read(folder).scenario
 
 
+def test_ctrl_c_between_two_files_leaves_no_gap_and_no_double(tmp_path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with create(tmp_path, clock=VirtualClock()) as writer:
+        writer.event("warned", id="a")
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(writer._timing, "append", interrupted)
+            writer.event("warned", id="b")
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(writer._events, "_file", Interrupting(writer._events._file))
+            writer.event("warned", id="half a line")
+        writer.event("warned", id="c")
+    assert [(event["n"], event["id"]) for event in read(tmp_path / NAME).events] == [(0, "a"), (1, "b"), (2, "c")]
+
+
+class Interrupting:
+    """A file whose write is cut short by Ctrl-C."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, data):
+        self.file.write(data[:10])
+        raise KeyboardInterrupt
+
+
 # ---- resume
 
 
