@@ -245,7 +245,8 @@ class RunWriter:
         missed = [dataclasses.asdict(difference) for difference in differences(asked, became, tolerance)]
         entry = {
             "asked": dataclasses.asdict(asked), "became": dataclasses.asdict(became), "tolerance": dataclasses.asdict(tolerance),
-            "differences": missed, "after_event": self._events.lines - 1, "t": t.seconds if t else self._clock.now().seconds if self._clock else None,
+            "differences": missed, "after_event": self._events.lines - 1,
+            "t": t.seconds if t else self._clock.now().seconds if self._clock else None,
         }  # fmt: skip
         self._settings.setdefault(device, []).append(events.plain(entry))
         files.write_whole(self.folder / "settings.json", files.json_bytes(self._settings), run=self.name)
