@@ -37,7 +37,8 @@ class _Line:
         except OSError as error:
             self._channel.close()
             raise DeviceError("no-world", "the emulator does not answer", where=name, found=f"{address}: {error}") from error
-        self.opened: wire.Opened = self.ask(wire.Open(kind, name, control), QUICK_S)[0]
+        first = wire.Survey(None) if kind == "survey" else wire.Open(kind, name, control)
+        self.opened: Any = self.ask(first, QUICK_S)[0]
 
     def ask(self, request: Any, timeout_s: float, samples: NDArray[Any] | None = None) -> tuple[Any, bytearray]:
         """The reply, or the DeviceError it carries."""
@@ -66,6 +67,10 @@ class _Line:
     def here(self, instant: Instant | None) -> Instant | None:
         """A reading of the world's clock as one of ours."""
         return None if instant is None else instant.after(-self._ahead[1])
+
+    def there(self, instant: Instant | None) -> Instant | None:
+        """A reading of our clock as one of the world's."""
+        return None if instant is None else instant.after(self._ahead[1])
 
     def close(self) -> None:
         self._channel.close()
@@ -115,7 +120,7 @@ class RemoteRadio(_Lines):
         capability = self._work.opened.capability
         assert capability is not None
         self._capability: Capability = capability
-        self._setting = self._work.opened.setting
+        self._setting: Setting | None = self._work.opened.setting
         self._supports: dict[str, bool] = {}
 
     @property
@@ -135,8 +140,9 @@ class RemoteRadio(_Lines):
 
     def configure(self, setting: Setting) -> Setting:
         self._need_open()
-        self._setting = self._work.ask(wire.Configure(setting), QUICK_S)[0].setting
-        return self._setting
+        became: Setting = self._work.ask(wire.Configure(setting), QUICK_S)[0].setting
+        self._setting = became
+        return became
 
     def load(self, version: int, waveform: NDArray[np.complex64]) -> None:
         self._need_open()
@@ -178,7 +184,8 @@ class RemoteStage(_Lines):
 
     @property
     def axes(self) -> Mapping[str, tuple[float, float]]:
-        return self._work.opened.axes
+        axes: Mapping[str, tuple[float, float]] = self._work.opened.axes
+        return axes
 
     def _position(self, line: _Line, request: Any, timeout_s: float) -> Position:
         self._need_open()
@@ -200,6 +207,21 @@ class RemoteStage(_Lines):
     def close(self) -> None:
         self.halt()
         self._let_go()
+
+
+class Survey:
+    """Where the target of a world is, as a survey of the room would find it: for the controller's comparison, never for a node."""
+
+    def __init__(self, address: str, clock: Clock) -> None:
+        self._line = _Line(address, "survey", "survey", clock, control=True)
+
+    def __call__(self, at: Instant | None = None) -> tuple[float, float, float] | None:
+        """World coordinates in metres at a reading of this process's clock (None: now); None where there is no target."""
+        target: tuple[float, float, float] | None = self._line.ask(wire.Survey(self._line.there(at)), QUICK_S)[0].target
+        return target
+
+    def close(self) -> None:
+        self._line.close()
 
 
 def radio(name: str, clock: Clock, *, address: str) -> RemoteRadio:

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.clock import Clock, WallClock
+from hil.clock import Clock, Instant, WallClock
 from hil.device import Capture, DeviceError, Radio, Setting, Stage
 from sim_backend import wire
 
 if TYPE_CHECKING:
     from sim_backend.world import World
 
+Survey = Callable[[Instant], tuple[float, float, float] | None]
 STARTING_S = 120.0  # kernels may have to be compiled first
 
 
@@ -95,10 +96,12 @@ class WorldProcess:
 
 
 class Server:
-    """Serves devices on a UNIX socket, a thread per connection."""
+    """Serves devices on a UNIX socket, a thread per connection. survey: where the target is at an instant, or None without one."""
 
-    def __init__(self, radios: Mapping[str, Radio], stages: Mapping[str, Stage], clock: Clock, address: str) -> None:
-        self._radios, self._stages, self._clock = dict(radios), dict(stages), clock
+    def __init__(
+        self, radios: Mapping[str, Radio], stages: Mapping[str, Stage], clock: Clock, address: str, survey: Survey = lambda at: None
+    ) -> None:
+        self._radios, self._stages, self._clock, self._survey = dict(radios), dict(stages), clock, survey
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(address)
         self._listening.listen(64)
@@ -124,6 +127,9 @@ class Server:
         end: Callable[[], None] = lambda: None
         try:
             request, _ = wire.receive_request(channel)
+            while isinstance(request, wire.Survey):
+                self._reply(channel, wire.Surveyed(self._survey(request.at or self._clock.now())))
+                request, _ = wire.receive_request(channel)
             if not isinstance(request, wire.Open):
                 return
             devices: Mapping[str, Any] = self._radios if request.kind == "radio" else self._stages
@@ -241,7 +247,12 @@ def main(arguments: list[str] | None = None) -> int:
     warm_up(build(site, WallClock()), site["carrier_hz"])
     clock = WallClock()
     world = build(site, clock)
-    server = Server(world.radios, world.stages, clock, told.socket)
+
+    def survey(at: Instant) -> tuple[float, float, float] | None:
+        found = world.truth.target(at)
+        return None if found is None else tuple(float(metres) for metres in found[0])  # type: ignore[return-value]
+
+    server = Server(world.radios, world.stages, clock, told.socket, survey)
     os.write(1, b"ready\n")
     server.run(lambda: bool(ending) or os.getppid() != told.parent)
     return 0

@@ -73,6 +73,16 @@ class Halt(msgspec.Struct, frozen=True, tag="halt"):
     pass
 
 
+class Survey(msgspec.Struct, frozen=True, tag="survey"):
+    """Where the target is, as a survey of the room would find it; the first and only kind of word of its connection."""
+
+    at: Instant | None  # on the world's clock; None: now
+
+
+class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):
+    target: tuple[float, float, float] | None
+
+
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
     capability: device.Capability | None
     setting: device.Setting | None
@@ -121,13 +131,13 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Request(msgspec.Struct, frozen=True):
-    body: Open | Configure | Load | Apply | Capture | Supports | Mute | Move | Home | Where | Halt
+    body: Open | Survey | Configure | Load | Apply | Capture | Supports | Mute | Move | Home | Where | Halt
 
 
 class Reply(msgspec.Struct, frozen=True):
     """at: the world's clock when this was sent."""
 
-    body: Opened | Done | Configured | Captured | Positioned | Failed
+    body: Opened | Surveyed | Done | Configured | Captured | Positioned | Failed
     at: Instant
 
 

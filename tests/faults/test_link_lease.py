@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 from link_bench import children, controller, end, gone, kill_group, plan, radiate, wait_for, wave, when
@@ -74,8 +75,8 @@ def test_ctrl_c_mutes_within_100_ms_while_the_controller_computes(book):
             process = start_round(nodes, 5.0)
             try:
                 pressed = kill_group(process, signal.SIGINT)
-                took.append(wait_for(lambda: when(book, "mute", after=pressed)) - pressed)
-                wait_for(lambda: when(book, "halt", after=pressed))
+                took.append(wait_for(partial(when, book, "mute", after=pressed)) - pressed)
+                wait_for(partial(when, book, "halt", after=pressed))
                 state = status(nodes)
                 assert state.state == "held" and "SIGINT" in state.why and state.radiating == ()
                 assert process.poll() is None, "the controller itself is still computing"
