@@ -60,5 +60,3 @@ def on_grid(asked_db: float, least_db: float, most_db: float, step_db: float) ->
     """The nearest setting there is."""
     steps = round((asked_db - least_db) / step_db)
     return least_db + step_db * min(max(steps, 0), math.floor((most_db - least_db) / step_db + 1e-9))
-
-

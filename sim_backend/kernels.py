@@ -266,4 +266,22 @@ def rays(
                     ar, ai, br, bi = signal[2], signal[3], signal[0], signal[1]
                     oa = j // 2
                     ob = oa + 1
-                _span(ar, ai, br, bi, oa, ob, weights0, weights1, turn_re, turn_im, i, reach, low, high, out_re[o], out_im[o], skip + b * BLOCK)
+                _span(
+                    ar,
+                    ai,
+                    br,
+                    bi,
+                    oa,
+                    ob,
+                    weights0,
+                    weights1,
+                    turn_re,
+                    turn_im,
+                    i,
+                    reach,
+                    low,
+                    high,
+                    out_re[o],
+                    out_im[o],
+                    skip + b * BLOCK,
+                )

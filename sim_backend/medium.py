@@ -10,6 +10,7 @@ psi(t) = 2 pi (f - f0) t + 2 pi f x(t) + phi. Geometry is that of the instant of
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections import OrderedDict
@@ -188,7 +189,7 @@ class Medium:
     def _stretches(self, airing: Airing, tuning: Tuning, ends: list[Instant]) -> list[tuple[int, int, Hashable | None]]:
         """Runs of blocks (begin, end, key) with one table each; key None where an antenna moves."""
         runs: list[tuple[int, int, Hashable | None]] = []
-        for b, (begin, end) in enumerate(zip(ends, ends[1:])):
+        for b, (begin, end) in enumerate(itertools.pairwise(ends)):
             if self._scene.moves_within(airing.radio, tuning.radio, begin, end):
                 key = None
             else:

@@ -36,7 +36,9 @@ def series(airing: Airing, tuning: Tuning, instants: Sequence[Instant], rays: Ra
     """One transmission through given rays (instant, path, antenna, element) -> (antenna, instant)."""
     program = airing.program
     period = program.period
-    spectrum = np.fft.fft(program.codes[airing.channels].astype(complex), axis=1) / (period * program.full_scale) * airing.amplitude[:, None]
+    spectrum = (
+        np.fft.fft(program.codes[airing.channels].astype(complex), axis=1) / (period * program.full_scale) * airing.amplitude[:, None]
+    )
     bins = np.fft.fftfreq(period, 1.0 / period).round()
     if filtered:
         spectrum *= channel_filter(bins * (airing.rate / period) + (airing.carrier - tuning.carrier), tuning.rate)
@@ -58,7 +60,9 @@ def series(airing: Airing, tuning: Tuning, instants: Sequence[Instant], rays: Ra
     return out
 
 
-def _wave(position: NDArray[np.float64], bins: NDArray[np.float64], spectrum: NDArray[np.complex128], period: int) -> NDArray[np.complex128]:
+def _wave(
+    position: NDArray[np.float64], bins: NDArray[np.float64], spectrum: NDArray[np.complex128], period: int
+) -> NDArray[np.complex128]:
     """Each element's waveform at positions (path, antenna, element)."""
     turns = np.exp(2j * np.pi * ((position[..., None] * bins / period) % 1.0))
     return np.einsum("prek,ek->pre", turns, spectrum)

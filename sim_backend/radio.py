@@ -91,7 +91,9 @@ class Radio:
             with self._lock:
                 if version not in self._programs:
                     held = ", ".join(map(str, self._programs)) or "none"
-                    raise self._error("not-loaded", f"version {version} is not loaded", f"loaded: {held}", "a loaded version", "load it first")
+                    raise self._error(
+                        "not-loaded", f"version {version} is not loaded", f"loaded: {held}", "a loaded version", "load it first"
+                    )
                 program = self._programs[version]
                 self.mute()
                 self._applies += 1
@@ -121,7 +123,9 @@ class Radio:
             needed = end.since(clock.now())
             if needed > timeout_s:
                 clock.sleep(max(0.0, timeout_s))
-                raise self._error("capture-timeout", f"{samples} samples did not come", f"{needed:.4f} s needed", f"{timeout_s:g} s", "wait longer")
+                raise self._error(
+                    "capture-timeout", f"{samples} samples did not come", f"{needed:.4f} s needed", f"{timeout_s:g} s", "wait longer"
+                )
             clock.sleep(needed)
             self._world.windows.append((tuning, first, int(samples)))
             fractions, clipped = self._world.samples(tuning, first, int(samples))
@@ -196,7 +200,9 @@ class Radio:
             ("sample_rate_hz", asked.sample_rate_hz, limits.sample_rate_hz),
         ):
             if not (math.isfinite(value) and least <= value <= most):
-                raise self._error("out-of-range", f"{key} cannot be set", f"{value:g}", f"{least:g} .. {most:g}", "choose one within the range")
+                raise self._error(
+                    "out-of-range", f"{key} cannot be set", f"{value:g}", f"{least:g} .. {most:g}", "choose one within the range"
+                )
         before = self._setting
         return Setting(
             carrier_hz=float(round(asked.carrier_hz)),
@@ -235,7 +241,9 @@ class Radio:
             raise self._error("bad-waveform", "too long", f"{samples.shape[1]} samples", f"{limits.longest_waveform}")
         peak = float(max(np.abs(samples.real).max(), np.abs(samples.imag).max()))
         if not peak <= 1.0:  # also when it is not a number
-            raise self._error("bad-waveform", "beyond full scale", f"peak {peak:g}", "real and imaginary part within -1 .. 1", "scale it down")
+            raise self._error(
+                "bad-waveform", "beyond full scale", f"peak {peak:g}", "real and imaginary part within -1 .. 1", "scale it down"
+            )
         return samples.astype(np.complex64)
 
     def _tuned(self) -> Setting:

@@ -27,6 +27,10 @@ def _is_point(value: Any) -> bool:
     return all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in value)
 
 
+def _are_corners(value: Any) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and all(map(_is_point, value))
+
+
 def _only(value: Any, later: str) -> Check:
     return (lambda v: v == value), f"{value!r}; {later} is not modelled yet"
 
@@ -55,7 +59,7 @@ _TABLES: Mapping[str, Mapping[str, Check]] = {
         "backlash_mm": _only(0.0, "backlash"),
     },
     "room": {
-        "corners_m": ((lambda v: isinstance(v, Sequence) and len(v) == 2 and all(map(_is_point, v))), "two opposite corners [[x, y, z], [x, y, z]]"),
+        "corners_m": (_are_corners, "two opposite corners [[x, y, z], [x, y, z]]"),
         "scatterers": _whole(0, 1000),
         "scatter_db": _number(-200.0, 0.0),
     },

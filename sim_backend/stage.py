@@ -42,7 +42,9 @@ class Axis:
 class Stage:
     """One controller with its axes. It knows its count of steps; what the carriages really do belongs to the world."""
 
-    def __init__(self, world: World, name: str, axes: Mapping[str, Axis], journey: Journey, settle_s: float, repeatability: float, homed: bool):
+    def __init__(
+        self, world: World, name: str, axes: Mapping[str, Axis], journey: Journey, settle_s: float, repeatability: float, homed: bool
+    ):
         self.name = name
         self._world, self._axes, self._journey = world, dict(axes), journey
         self._settle, self._repeatability, self._homed = settle_s, repeatability, homed
@@ -103,7 +105,9 @@ class Stage:
             least, most = self._axes[name].travel
             if not least <= target <= most:
                 travel = f"{least * 1e3:.3f} .. {most * 1e3:.3f} mm"
-                raise self._error("beyond-travel", f"axis {name} cannot go there", f"{target * 1e3:.3f} mm", travel, "stay within the travel")
+                raise self._error(
+                    "beyond-travel", f"axis {name} cannot go there", f"{target * 1e3:.3f} mm", travel, "stay within the travel"
+                )
             goal[name] = self._axes[name].on_step(target)
         for key, value in (("speed", move.speed), ("acceleration", move.acceleration)):
             if not (math.isfinite(value) and value > 0.0):
@@ -120,7 +124,9 @@ class Stage:
             ramp = self._ramp(now, begin, goal, speed, acceleration)
             needed = ramp.planned + self._settle
             if needed > timeout_s:
-                raise self._error("too-slow", "cannot arrive in time", f"{needed:.3f} s needed", f"{timeout_s:g} s", "wait longer, or move faster")
+                raise self._error(
+                    "too-slow", "cannot arrive in time", f"{needed:.3f} s needed", f"{timeout_s:g} s", "wait longer, or move faster"
+                )
             self._journey.add(ramp)
             self._busy = True
         try:

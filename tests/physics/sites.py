@@ -29,6 +29,7 @@ CAPABILITY = {
     "transmit_full_scale_dbm": 7.0,
     "receive_full_scale_dbm": -10.0,
 }
+PERFECT = Oscillator()
 QUIET = {"bits": 24, "noise_figure_db": -1000.0}  # a receiver that adds nothing
 
 
@@ -37,7 +38,11 @@ def radio(name: str, transmit: int, receive: int, origin: list[float], *, stage:
     antennas = []
     for side, count in (("transmit", transmit), ("receive", receive)):
         for channel in range(count):
-            place: dict[str, Any] = {"origin_m": list(origin), "axis": [0.0, 1.0, 0.0], "offset_m": (channel - (count - 1) / 2) * WAVELENGTH / 2}
+            place: dict[str, Any] = {
+                "origin_m": list(origin),
+                "axis": [0.0, 1.0, 0.0],
+                "offset_m": (channel - (count - 1) / 2) * WAVELENGTH / 2,
+            }
             if stage and side == "transmit":
                 place |= {"stage": stage, "stage_axis": "abcd"[channel], "sign": 1, "offset_m": 0.0}
             antennas.append({"transmit": None, "receive": None, side: channel, "gain_dbi": 0.0} | place)
@@ -96,9 +101,9 @@ def configure(world: World, *, gain: float = 40.0, attenuation: float = 20.0, ca
         one.configure(Setting(carrier, rate, (gain,) * limits.receive_channels, (attenuation,) * limits.transmit_channels))
 
 
-def running(site: dict, waveforms: dict[str, np.ndarray], *, start: Instant = Instant(0, 0.0), oscillators=None, **setting: float) -> World:
+def running(site: dict, waveforms: dict[str, np.ndarray], *, start: Instant | None = None, oscillators=None, **setting: float) -> World:
     """A world whose radios send these waveforms, some milliseconds on. oscillators: name -> Oscillator instead of the drawn ones."""
-    world = build(site, VirtualClock(start))
+    world = build(site, VirtualClock(start or Instant(0, 0.0)))
     for name, oscillator in (oscillators or {}).items():
         world.oscillators[name] = world.radio(name)._oscillator = oscillator
     configure(world, **setting)
@@ -153,7 +158,7 @@ def spectrum_of(bins: dict[int, complex], period: int = 64) -> np.ndarray:
     return sum(z * np.exp(2j * np.pi * k * n / period) for k, z in bins.items())[None]
 
 
-def airing(samples: np.ndarray, oscillator: Oscillator = Oscillator(), phase: float = 0.0, start: int = 0, **more: Any) -> Airing:
+def airing(samples: np.ndarray, oscillator: Oscillator = PERFECT, phase: float = 0.0, start: int = 0, **more: Any) -> Airing:
     """Samples in square-root watts on the air since tick `start`. phase: rad."""
     elements = np.arange(samples.shape[0])
     first = oscillator.tick(start, int(RATE))
@@ -161,7 +166,7 @@ def airing(samples: np.ndarray, oscillator: Oscillator = Oscillator(), phase: fl
     return Airing("tx", Program(1, samples, 1), elements, np.ones(elements.size), oscillator, **(fields | more))
 
 
-def tuning(oscillator: Oscillator = Oscillator(), phase: float = 0.0, carrier: float = CARRIER, rate: float = RATE) -> Tuning:
+def tuning(oscillator: Oscillator = PERFECT, phase: float = 0.0, carrier: float = CARRIER, rate: float = RATE) -> Tuning:
     return Tuning("rx", oscillator, int(carrier), int(rate), phase / (2 * np.pi))
 
 

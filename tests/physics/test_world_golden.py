@@ -73,7 +73,9 @@ def test_g3_clock_offsets_add_for_the_transmitter_and_subtract_for_the_receiver(
 @pytest.mark.parametrize("plan", [exact, tabled])
 def test_g4_the_delay_of_a_fast_transmitter_shrinks(plan):
     def delay(n: int) -> float:
-        one, nought = (plan(one_path(), tuning(), [airing(spectrum_of({k: 1.0}), Oscillator(10e-6), start=-640)], [n])[0, 0] for k in (1, 0))
+        one, nought = (
+            plan(one_path(), tuning(), [airing(spectrum_of({k: 1.0}), Oscillator(10e-6), start=-640)], [n])[0, 0] for k in (1, 0)
+        )
         return -np.angle(one / nought * np.exp(-2j * np.pi * n / 64)) / (2 * np.pi) * 64
 
     assert delay(0) == pytest.approx(0.0, abs=1e-3)
@@ -134,7 +136,9 @@ def test_g8_power_at_the_port_and_in_codes():
     assert 20 * np.log10(gain) == pytest.approx(-63.329144, abs=1e-6)
     port = sent * gain
     assert port == pytest.approx(6.816207370e-5, rel=1e-9)
-    fractions, clipped = digitise(np.full((1, 8), port, np.float32), np.zeros((1, 8), np.float32), np.array([receive_scale(-10.0, 40.0)]), 12)
+    fractions, clipped = digitise(
+        np.full((1, 8), port, np.float32), np.zeros((1, 8), np.float32), np.array([receive_scale(-10.0, 40.0)]), 12
+    )
     assert port * receive_scale(-10.0, 40.0) * 2048 == pytest.approx(1395.959, abs=1e-3)
     assert np.all(fractions * 2048 == 1396) and clipped == 0.0
     echo = Echo(np.array([0.0, 40.0, 0.0])).rays(np.array([[-50.0, 0, 0]]), np.array([[50.0, 0, 0]]), WAVELENGTH)
@@ -159,7 +163,11 @@ def test_g11_conjugate_weights_add_and_their_conjugates_cancel():
     elements = [(-WAVELENGTH / 8, 0, 0), (WAVELENGTH / 8, 0, 0)]
     for scene in (
         Still([Sight()], elements, [(100.0, 0, 0)]),
-        Still([Plane(6.816207e-5, 100 / SPEED_OF_LIGHT, np.array([1.0, 0, 0]), ZERO, ZERO, np.array([100.0, 0, 0]))], elements, [(100.0, 0, 0)]),
+        Still(
+            [Plane(6.816207e-5, 100 / SPEED_OF_LIGHT, np.array([1.0, 0, 0]), ZERO, ZERO, np.array([100.0, 0, 0]))],
+            elements,
+            [(100.0, 0, 0)],
+        ),
     ):
         assert steered(scene, -1) == pytest.approx(9.639573018e-5, rel=1e-5)
         assert steered(scene, +1) < 3e-8

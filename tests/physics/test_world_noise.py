@@ -77,7 +77,9 @@ def test_idle_power_follows_rate_and_gain_and_not_the_links():
             heard = world.radio("b").capture(60000, 1.0).samples
             power = (np.abs(heard) ** 2).mean(axis=1) * 1e-3 * 10 ** ((-10.0 - gain) / 10)
             rounding = 2 * (2.0**-11) ** 2 / 12 * 1e-3 * 10 ** ((-10.0 - gain) / 10)
-            assert 10 * np.log10((power - rounding) / noise_power(rate, 7.0, gain)) == pytest.approx([0.0, 0.0], abs=4 * 4.34 / np.sqrt(60000))
+            assert 10 * np.log10((power - rounding) / noise_power(rate, 7.0, gain)) == pytest.approx(
+                [0.0, 0.0], abs=4 * 4.34 / np.sqrt(60000)
+            )
     configure(world, gain=60.0)
     quiet = (np.abs(world.radio("b").capture(60000, 1.0).samples) ** 2).mean()
     for name in ("a", "c"):

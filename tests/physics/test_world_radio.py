@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -124,7 +125,16 @@ def test_settings_that_are_refused_silence_the_transmitter(world, id, setting):
 
 @pytest.mark.parametrize(
     "wrong",
-    [WAVE[:1], WAVE[0], WAVE[:, :0], np.full((2, 8), np.nan + 0j), np.full((2, 8), 1.01), np.full((2, 8), 1.01j), np.full((2, 8), np.inf), np.ones((2, 8), int)],
+    [
+        WAVE[:1],
+        WAVE[0],
+        WAVE[:, :0],
+        np.full((2, 8), np.nan + 0j),
+        np.full((2, 8), 1.01),
+        np.full((2, 8), 1.01j),
+        np.full((2, 8), np.inf),
+        np.ones((2, 8), int),
+    ],
     ids=["channels", "flat", "empty", "nan", "loud", "loud-q", "infinite", "integers"],
 )
 def test_waveforms_that_are_refused(world, wrong):
@@ -218,7 +228,7 @@ def test_order_of_captures_side_by_side_does_not_matter():
     found = []
     for order in (("u1", "u2", "sense1"), ("sense1", "u2", "u1")):
         world = running(trial(), waves)
-        captures = world.clock.together([lambda name=name: world.radio(name).capture(3000, 1.0) for name in order])
+        captures = world.clock.together([partial(world.radio(name).capture, 3000, 1.0) for name in order])
         found.append({capture.device: capture.samples for capture in captures})
     for name in ("u1", "u2", "sense1"):
         assert np.array_equal(found[0][name], found[1][name])
@@ -272,7 +282,7 @@ def test_threads_on_a_wall_clock():
     configure(world)
     world.radio("ap1").load(1, waveform(np.random.default_rng(0), 4, 512))
     world.radio("ap1").apply(1)
-    captures = world.clock.together([lambda name=name: world.radio(name).capture(5000, 5.0) for name in ("u1", "u2", "sense1")])
+    captures = world.clock.together([partial(world.radio(name).capture, 5000, 5.0) for name in ("u1", "u2", "sense1")])
     assert [capture.device for capture in captures] == ["u1", "u2", "sense1"]
     timer = threading.Timer(0.02, world.radio("ap1").mute)
     timer.start()

@@ -24,7 +24,9 @@ def refused(id: str):
     return pytest.raises(DeviceError, match=rf"error\[{id}\]")
 
 
-@pytest.mark.parametrize(("length", "speed", "acceleration", "seconds"), [(0.2, 0.1, 0.5, 2.2), (0.01, 0.1, 0.5, 0.282842712), (0.02, 0.1, 0.5, 0.4)])
+@pytest.mark.parametrize(
+    ("length", "speed", "acceleration", "seconds"), [(0.2, 0.1, 0.5, 2.2), (0.01, 0.1, 0.5, 0.282842712), (0.02, 0.1, 0.5, 0.4)]
+)
 def test_trapezoid_and_triangle(length, speed, acceleration, seconds):
     ramp = Ramp(Instant(5, 0.0), {"a": 0.1}, {"a": 0.1 + length}, length, speed, acceleration)
     assert ramp.duration == pytest.approx(seconds, abs=1e-9)
@@ -221,5 +223,7 @@ def test_an_emulated_table_that_cannot_be(table, says):
 
 def test_an_emulated_table_that_can_be():
     empty = Emulated.parse({})
-    assert empty == Emulated.parse({"amplifier": {"model": "linear"}, "cable": [], "fault": [], "stage": {"backlash_mm": 0.0}, "receiver": {"dc_dbfs": -300.0}})
+    assert empty == Emulated.parse(
+        {"amplifier": {"model": "linear"}, "cable": [], "fault": [], "stage": {"backlash_mm": 0.0}, "receiver": {"dc_dbfs": -300.0}}
+    )
     assert Emulated.parse({"receiver": {"bits": 14, "noise_figure_db": 3.0}}).bits == 14
