@@ -13,7 +13,7 @@ DC_LINE = 6.0  # how far the line at 0 Hz must stand above its neighbours
 CLIPPED_REFUSED = 0.05  # and from which channel and EVM refuse
 
 
-def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex128]:
+def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex64]:
     """(channel, sample) without the receiver's DC, removed here before any derotation moves it to -cfo.
 
     Raises HilError `capture-unusable` for a capture that is empty, shorter than `least`, not finite, all zero or of another sample rate.
@@ -30,7 +30,7 @@ def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex1
         reason, allowed, fix = "a channel that is all zero", "a live signal", "check cable, channel enable and gain"
     if reason:
         raise HilError("capture-unusable", "this capture cannot be used", where=capture.device, found=reason, allowed=allowed, fix=fix)
-    return samples - direct_current(samples)[:, None]
+    return samples - direct_current(samples)[:, None].astype(samples.dtype)
 
 
 def direct_current(samples: NDArray) -> NDArray[np.complex128]:
