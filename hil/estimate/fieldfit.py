@@ -2,7 +2,8 @@
 
 All data are whitened to unit variance per complex entry and lie in a delay basis, shape (position row, dimension), a row being one
 element of one visit. Real parameters, in this order: per path (cosine, curvature, delay, taper, Re g, Im g); phase and delay of every
-visit but the first; one displacement of the anchor and one of every other row; Re and Im of the plane waves that stand for unresolved energy.
+visit but the first; one displacement of the anchor and one of every other row; Re and Im of the plane waves that stand for unresolved
+energy.
 """
 
 from __future__ import annotations
@@ -156,6 +157,12 @@ def cost(state: State, seen: Observations) -> float:
     precision, away = prior(state, seen)
     misfit = np.abs(seen.values - model(state, seen)) ** 2 / seen.variance[:, None]
     return float(2.0 * misfit.sum() + np.sum(precision * away**2))
+
+
+def tempered(state: State, seen: Observations, share: float) -> Observations:
+    """The observations with `share` of the present residual power added to their variance; never below the variance itself."""
+    rest = float(np.mean(np.abs(seen.values - model(state, seen)) ** 2))
+    return replace(seen, variance=np.maximum(seen.variance, share * rest)) if share > 0.0 else seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -56,7 +56,8 @@ class PathFit:
     gains, cosines, curvatures, delays: resolved paths first (`order` of them), then the plane waves of the unresolved field. tapers: slope
     of each path's amplitude along the rail, 1/m, a -40 dB effect that `predict` includes and the protocol's formula leaves out.
     covariance: of the real parameters (cosine, curvature, delay, taper, Re g, Im g) per resolved path, then Re and Im of the waves;
-    visits' phases and delays and position errors are marginalised. bound: the same without misfit scaling (Cramer-Rao with the priors, at the estimate).
+    visits' phases and delays and position errors are marginalised. bound: the same without misfit scaling (Cramer-Rao with the priors, at the
+    estimate).
     """
 
     gains: NDArray[np.complex128]
@@ -247,9 +248,8 @@ def _search(seen: Observations, settings: Settings) -> tuple[State, tuple[int, i
     """Add paths while they are significant; returns the state and the orders at the strict and the ordinary false-alarm rate."""
     search = _grid(seen, settings)
     limit, strict = (np.log(search.cells) - np.log(-np.log1p(-rate)) for rate in (settings.false_alarm, settings.strict_false_alarm))
-    most = max(1, min(settings.most_paths, np.unique(seen.positions.round(6)).size // 2))
+    most = max(1, min(settings.most_paths, (np.unique(seen.positions.round(6)).size - 4) // 2))
     state = State.empty(seen)
-    value = engine.cost(state, seen)
     order_strict = -1
     while state.sources.count < most:
         peak, path = engine.strongest(state, seen, search)
@@ -257,11 +257,14 @@ def _search(seen: Observations, settings: Settings) -> tuple[State, tuple[int, i
             order_strict = state.sources.count
         if peak < limit:
             break
-        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), seen, steps=6, tolerance=0.5)
-        if value - lower < 2.0 * limit:
+        # the paths still missing weigh on the fit like noise; counted as such, they cannot push the positions about
+        noisy = engine.tempered(state, seen, 0.25)
+        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=6, tolerance=0.5)
+        if engine.cost(state, noisy) - lower < 2.0:
             break
-        state, value = trial, lower
-    state, value = engine.refine(state, seen, steps=10)
+        state = trial
+    for share in (0.25, 0.0):
+        state, value = engine.refine(state, engine.tempered(state, seen, share), steps=8, tolerance=0.05)
     state = _pruned(state, seen, value, limit)
     order = state.sources.count
     return state, (min(order_strict, order) if order_strict >= 0 else order, order)
