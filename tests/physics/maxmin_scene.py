@@ -87,6 +87,7 @@ def room(seed, *, second=(1.0, -9.0, 2.0), axis=(0.0, 1.0, 0.0), axis2=None, use
             length = reach + np.linalg.norm(sources - user, axis=-1)
             gains = WAVELENGTH / (4 * np.pi * length) * np.exp(-2j * np.pi * length / WAVELENGTH)
             gains[1:] *= 0.5 * np.exp(1j * phases)
-            paths[a, u] = Paths(gains, away @ np.array(x) / reach, 1.0 / reach, length / SPEED_OF_LIGHT - length[0] / SPEED_OF_LIGHT, variance)
+            delays = (length - length[0]) / SPEED_OF_LIGHT
+            paths[a, u] = Paths(gains, away @ np.array(x) / reach, 1.0 / reach, delays, variance)
     q = joint_factor(problem, 0.95)
     return Room(problem, paths, noise, np.full((2, len(users), blocks), q * np.sqrt(variance)), np.array([9.0, -1.0, 1.0]))

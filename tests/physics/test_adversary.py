@@ -54,7 +54,7 @@ def test_random_members_alone_never_pass_the_closed_form():
 
 
 def test_the_stated_worst_errors_reach_the_worst_case():
-    scene, problem, w, field = case(2, radius=1.5)
+    _, _, w, field = case(2, radius=1.5)
     e = worst_errors(field, w[..., 0])
     assert np.all(np.linalg.norm(e, axis=-1) <= field.radius * (1 + 1e-12))
     moved = replace(field, mean=field.mean + e, radius=0.0 * field.radius)
@@ -93,5 +93,6 @@ def test_full_size_takes_under_half_a_second_of_one_core():
 
 def test_shares_no_code_with_designers():
     tree = ast.parse(inspect.getsource(hil.adversary))
-    imported = {getattr(node, "module", None) or node.names[0].name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {getattr(node, "module", None) or node.names[0].name for node in imports}
     assert imported == {"__future__", "dataclasses", "numpy", "numpy.typing"}

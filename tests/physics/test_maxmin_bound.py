@@ -86,7 +86,7 @@ def relaxation_feasible(problem, field, level, steering=None):
 
 @pytest.mark.parametrize("floor_dbm", [None, -8.0])
 def test_agrees_with_the_semidefinite_relaxation(floor_dbm):
-    scene, problem, knowledge, field = at_random(1, blocks=2, floor_dbm=floor_dbm, radius=1.0)
+    _, problem, knowledge, field = at_random(1, blocks=2, floor_dbm=floor_dbm, radius=1.0)
     steering = bound.target_steering(problem, knowledge)
     found = solve(problem, field, steering)
     limit = bound.at_positions(problem, knowledge, field, found)
@@ -107,7 +107,7 @@ def test_with_a_floor_robust_is_below_and_near_the_bound(seed):
 
 def test_a_botched_certificate_is_repaired_into_a_true_one():
     """Whatever prices and eta are handed in, surplus > 0 only at levels that our designer does not reach."""
-    scene, problem, knowledge, field = at_random(2, blocks=3, floor_dbm=-9.0)
+    _, problem, knowledge, field = at_random(2, blocks=3, floor_dbm=-9.0)
     steering = bound.target_steering(problem, knowledge)
     found = solve(problem, field, steering)
     moments = bound.strategy(field, found.w, found.lean, 1e-3)

@@ -77,7 +77,7 @@ def test_no_nearby_precoders_are_better():
 
 
 def test_common_phase_of_a_transmitter_changes_nothing():
-    scene, problem, knowledge, field = small(1)
+    _, problem, _, field = small(1)
     turned = replace(field, mean=field.mean * np.exp(1j * np.array([0.7, -2.0]))[:, None, None, None],
                      spread=field.spread * np.exp(1j * np.array([0.7, -2.0]))[:, None, None, None, None])  # fmt: skip
     assert solve(problem, turned).level == pytest.approx(solve(problem, field).level, rel=1e-3)
@@ -150,7 +150,7 @@ def test_floor_is_met_and_costs_level():
 
 
 def test_a_floor_beyond_all_power_is_infeasible_with_what_is_achievable():
-    scene, problem, knowledge, _ = small(9, floor_dbm=0.0)
+    _, problem, knowledge, _ = small(9, floor_dbm=0.0)
     with pytest.raises(Infeasible) as caught:
         Robust()(problem, knowledge)
     assert caught.value.unit == "dBm"
@@ -158,7 +158,7 @@ def test_a_floor_beyond_all_power_is_infeasible_with_what_is_achievable():
 
 
 def test_a_floor_without_a_target_is_refused():
-    scene, problem, knowledge, _ = small(9, floor_dbm=-12.0)
+    _, problem, knowledge, _ = small(9, floor_dbm=-12.0)
     with pytest.raises(InputError, match="no-target"):
         Robust()(problem, replace(knowledge, target=None))
 
@@ -177,7 +177,7 @@ def test_a_channel_measured_elsewhere_is_refused():
 
 
 def test_a_shorter_last_block_counts_its_own_tones():
-    scene, problem, knowledge, _ = small(3, blocks=3)
+    _, problem, knowledge, _ = small(3, blocks=3)
     cut = replace(problem, frequencies_hz=problem.frequencies_hz[:30], block_of_tone=problem.block_of_tone[:30])
     assert list(cut.tones) == [12, 12, 6]
     known = replace(knowledge, channel=replace(knowledge.channel, value=knowledge.channel.value[:, :, :30]))

@@ -79,9 +79,8 @@ def test_legal_keeps_legal_layouts_and_repairs_the_rest():
 def test_legal_is_the_nearest_layout():
     rng = np.random.default_rng(6)
     limits = [torch.tensor([x]).double() for x in (-1.0, 1.0, 0.3)]
-    for _ in range(10):
-        wild = rng.uniform(-1.5, 1.5, 4)
-        constraints = [{"type": "ineq", "fun": lambda x: np.diff(x) - 0.3}, {"type": "ineq", "fun": lambda x: np.array([x[0] + 1, 1 - x[-1]])}]
-        peer = minimize(lambda x: ((x - wild) ** 2).sum(), np.linspace(-0.9, 0.9, 4), constraints=constraints, method="SLSQP",
+    ordered = [{"type": "ineq", "fun": lambda x: np.diff(x) - 0.3}, {"type": "ineq", "fun": lambda x: np.array([x[0] + 1, 1 - x[-1]])}]
+    for wild in rng.uniform(-1.5, 1.5, (10, 4)):
+        peer = minimize(lambda x, to: ((x - to) ** 2).sum(), np.linspace(-0.9, 0.9, 4), args=(wild,), constraints=ordered, method="SLSQP",
                         options={"ftol": 1e-14, "maxiter": 300})  # fmt: skip
         assert np.allclose(legal(torch.as_tensor(wild), *limits).numpy(), peer.x, atol=1e-5)

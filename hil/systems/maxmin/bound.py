@@ -130,17 +130,23 @@ def at_positions(problem: Problem, knowledge: Knowledge, field: Field, solution:
     """dB: no precoders at `problem.positions` have a larger worst-case SINR over the sets of `field`."""
     steering = target_steering(problem, knowledge)
     solution = solution or precoders.solve(problem, field, steering)
+    limit = power_limit(problem, field, solution.relaxed or solution)
+    if solution.relaxed is not None:
+        limit = min(limit, floor_bound(problem, field, solution, steering, limit))
+    return to_db(limit)
+
+
+def power_limit(problem: Problem, field: Field, solution: precoders.Solution) -> float:
+    """Linear `power_bound` from the multipliers of a solution, by as many variants as it takes to come near it."""
     limit = np.inf
     for scatter in SCATTERS:
         moments = strategy(field, solution.w, solution.lean, scatter)
         for least in LEAST_PRICES:
-            if limit <= solution.level * 10 ** (FIRST_GAP_DB / 10):
-                return to_db(limit)
             per_watt = np.maximum(solution.prices, least * solution.prices.max())
             limit = min(limit, power_bound(problem, field, moments, per_watt, solution.level))
-    if steering is not None:
-        limit = floor_bound(problem, field, solution, steering, limit)
-    return to_db(limit)
+            if limit <= solution.level * 10 ** (FIRST_GAP_DB / 10):
+                return limit
+    return limit
 
 
 def target_steering(problem: Problem, knowledge: Knowledge) -> NDArray[np.complex128] | None:

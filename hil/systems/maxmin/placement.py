@@ -173,7 +173,8 @@ def place(problem: Problem, knowledge: Knowledge, robust: bool = True) -> Layout
     scaled = (positions / problem.wavelength).requires_grad_()
     for knob in knobs.values():
         knob.requires_grad_()
-    ascent = torch.optim.Adam([{"params": [scaled], "lr": STRIDE}, {"params": list(knobs.values()), "lr": PACE}], maximize=True, betas=(0.9, 0.98))
+    groups = [{"params": [scaled], "lr": STRIDE}, {"params": list(knobs.values()), "lr": PACE}]
+    ascent = torch.optim.Adam(groups, maximize=True, betas=(0.9, 0.98))
     limits = (landscape.least / problem.wavelength, landscape.most / problem.wavelength, landscape.spacing / problem.wavelength)
     best = torch.full((len(positions),), -torch.inf, dtype=torch.float64)
     best_positions = positions.clone()

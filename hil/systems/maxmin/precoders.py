@@ -25,6 +25,7 @@ from hil.systems.maxmin.problem import Problem
 from hil.systems.maxmin.worst_case import Field, norm, worst_sinr
 
 NEGLIGIBLE = 1e-4  # tone-variation rows below this share of the mean channel's norm are left out of the program (never of the metric)
+FLOOR_STAGES = (0.25, 0.5, 0.75, 1.0)  # of the way, in decibels, from what the target gets for nothing to the floor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +33,8 @@ class Solution:
     """Precoders w (transmitter, block, antenna), their worst-case SINR `level` (linear), and what the dual says.
 
     prices: (transmitter, antenna) per watt; floor_price: per watt towards the target; lean: (transmitter, user, block) in the unit
-    disc, how far the adversary's interfering phase is determined (1 in modulus unless the mean interference is nulled).
+    disc, how far the adversary's interfering phase is determined (1 in modulus unless the mean interference is nulled). relaxed: the
+    solution without the floor, where the floor bound.
     """
 
     w: NDArray[np.complex128]
@@ -42,6 +44,7 @@ class Solution:
     lean: NDArray[np.complex128]
     solves: int
     stopped: str
+    relaxed: Solution | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,36 +84,41 @@ class Program:
         _, _, blocks, n = self.shape
         return ((np.asarray(a) * blocks + np.asarray(b)) * n)[..., None] + np.arange(n)
 
-    def first_tangent(self, floor: bool) -> Tangent:
-        _, users, blocks, _ = self.shape
-        signal = np.zeros((users, blocks, 1 + self.rows), complex)
+    def first_tangent(self) -> Tangent:
+        """Before anything is known: the signal's mean alone, no target."""
+        signal = np.zeros((*self.shape[1:3], 1 + self.rows), complex)
         signal[..., 0] = 1.0
-        return Tangent(signal, None if not floor else self._target_guess())
+        return Tangent(signal, None)
 
-    def _target_guess(self) -> NDArray[np.complex128]:
-        """Target amplitudes of matched filters at the caps, of length one."""
-        mean = np.stack([self.field.mean[a, u] for u, a in sorted(enumerate(self.field.serving), key=lambda pair: pair[1])])
-        amplitude = np.einsum("an,abn,b->ab", self.steering, mean.conj() / norm(mean)[..., None], np.sqrt(self.problem.tones))
-        amplitude = np.where(abs(amplitude) > 1e-9, amplitude, 1e-9)
-        return amplitude / np.linalg.norm(amplitude)
-
-    def tangent(self, w: NDArray[np.complex128], floor: bool) -> Tangent:
-        """At scaled precoders w."""
+    def tangent(self, w: NDArray[np.complex128], floor: float) -> Tangent:
+        """At scaled precoders w; floor in watts, 0 for none."""
         users, serving = range(self.shape[1]), list(self.field.serving)
         mean, spread = self.field.mean[serving, users], self.field.spread[serving, users]
         own = w[serving]
         middle = np.real((mean * own).sum(-1)) - self.field.radius[serving, users] * norm(own)
         signal = np.concatenate([np.maximum(middle, 0.0)[..., None], (spread * own[:, :, None]).sum(-1)], -1)
-        target = None
-        if floor:
-            target = np.einsum("an,abn,b->ab", self.steering, w, np.sqrt(self.problem.tones))
-            target = target / max(np.linalg.norm(target), 1e-300)
         length = norm(signal)[..., None]
         fresh = np.zeros_like(signal)
         fresh[..., 0] = 1.0
-        return Tangent(np.where(middle[..., None] > 0.0, signal / length, fresh), target)
+        return Tangent(np.where(middle[..., None] > 0.0, signal / length, fresh), self._target(w, floor) if floor > 0.0 else None)
 
-    def matrices(self, level: float, tangent: Tangent):
+    def _target(self, w: NDArray[np.complex128], floor: float) -> NDArray[np.complex128]:
+        """Target amplitudes of w, length one; transmitters' shares moved to what their caps allow where the floor needs it."""
+        amplitude = np.einsum("an,abn,b->ab", self.steering, w, np.sqrt(self.problem.tones))
+        share = np.linalg.norm(amplitude, axis=-1, keepdims=True)
+        shape = np.where(share > 0.0, amplitude, 1.0)
+        shape = shape / np.linalg.norm(shape, axis=-1, keepdims=True)
+        most = np.sqrt(self.problem.element_power_w).sum(-1, keepdims=True) / np.sqrt(floor)
+        share, even = share / max(np.linalg.norm(share), 1e-300), most / np.linalg.norm(most)
+        needed = 1.0 + min(0.05, 0.5 * (float(np.linalg.norm(most)) - 1.0))
+        for mix in np.linspace(0.0, 1.0, 21):
+            blend = (1.0 - mix) * share + mix * even
+            blend = blend / np.linalg.norm(blend)
+            if float((blend * most).sum()) >= needed:
+                break
+        return blend * shape
+
+    def matrices(self, level: float, tangent: Tangent, floor: float):
         """(A, b, cones) of A x + s = b, s in cones, and the row offsets of antenna, leak and floor rows."""
         transmitters, users, blocks, n = self.shape
         f, half = self.field, self.size_at // 2
@@ -178,9 +186,9 @@ class Program:
                 cones.append(clarabel.SecondOrderConeT(height))
                 at += height
         place["floor"] = at
-        if tangent.target is not None:
+        if floor > 0.0:
             weight = tangent.target.conj()[..., None] * self.steering[:, None] * np.sqrt(self.problem.tones)[:, None]
-            weight = weight * self.unit / np.sqrt(self.problem.floor_w)
+            weight = weight * self.unit / np.sqrt(floor)
             x = self.variable(*np.divmod(index, blocks))
             flat = weight.reshape(-1, n)
             add(at, x, -flat.real), add(at, x + half, flat.imag), add(at, self.theta_at, 1.0)
@@ -190,9 +198,9 @@ class Program:
         a_matrix = sparse.csc_matrix((np.concatenate(val), (np.concatenate(row), np.concatenate(col))), (at, self.theta_at + 1))
         return a_matrix, np.concatenate(right), cones, place
 
-    def solve(self, level: float, tangent: Tangent):
+    def solve(self, level: float, tangent: Tangent, floor: float = 0.0):
         """(w scaled, theta, dual z, row places) at this level, or None when no power suffices."""
-        a_matrix, b, cones, place = self.matrices(level, tangent)
+        a_matrix, b, cones, place = self.matrices(level, tangent, floor)
         q = np.zeros(self.theta_at + 1)
         q[-1] = 1.0
         settings = clarabel.DefaultSettings()
@@ -208,7 +216,7 @@ class Program:
         w = (x[:half] + 1j * x[half : 2 * half]).reshape(transmitters, blocks, n)
         return w, float(x[-1]), np.array(result.z), place
 
-    def duals(self, w, theta, z, place) -> tuple[NDArray[np.float64], float, NDArray[np.complex128]]:
+    def duals(self, w, theta, z, place, floor: float) -> tuple[NDArray[np.float64], float, NDArray[np.complex128]]:
         """(prices, floor price, lean) in watts, from the dual z of an optimum."""
         transmitters, users, blocks, n = self.shape
         height = 2 * blocks + 1
@@ -221,41 +229,75 @@ class Program:
                 top = np.maximum(leak[u, j, :, 0], 1e-300)
                 pull = -(leak[u, j, :, 1] + 1j * leak[u, j, :, 2]) / top
                 lean[v, u] = pull / np.maximum(1.0, abs(pull))
-        floor = 0.0
-        if z.size > place["floor"]:
+        reward = 0.0
+        if floor > 0.0:
             amplitude = np.einsum("an,abn,b->ab", self.steering, w, np.sqrt(self.problem.tones)) * self.unit
-            floor = max(float(z[-1]), 0.0) / (np.sqrt(self.problem.floor_w) * np.linalg.norm(amplitude))
-        return prices, floor, lean
+            reward = max(float(z[-1]), 0.0) / (np.sqrt(floor) * np.linalg.norm(amplitude))
+        return prices, reward, lean
 
 
-def solve(problem: Problem, field: Field, steering: NDArray[np.complex128] | None = None, *, solves: int = 20, tolerance: float = 2e-4
+@dataclass(frozen=True, slots=True, eq=False)
+class Best:
+    """The best of several solves: w within the scaled caps, its level, and the raw optimum it came from."""
+
+    w: NDArray[np.complex128]
+    level: float
+    raw: tuple
+    solves: int
+    stopped: str
+
+
+def solve(problem: Problem, field: Field, steering: NDArray[np.complex128] | None = None, *, solves: int = 14, tolerance: float = 2e-4
           ) -> Solution:  # fmt: skip
     """Precoders that maximise the smallest worst-case SINR at the positions of `field`.
 
-    steering: (transmitter, antenna) towards the target, needed when the problem has a floor. tolerance: of log theta, and of the
-    level's natural logarithm between solves. Raises Infeasible (with what is achievable, dBm) when the floor cannot be met.
+    steering: (transmitter, antenna) towards the target, needed when the problem has a floor. The floor is raised in stages from the
+    power that precoders free of it send there: met all at once it leaves the program in poor local optima. tolerance: of log theta,
+    and of the level's gain. Raises Infeasible (with what is achievable, dBm) when the floor cannot be met.
     """
-    floor = problem.floor_w > 0.0 and steering is not None
-    if floor and problem.floor_w > problem.most_target_power:
+    floor = problem.floor_w if steering is not None else 0.0
+    if floor > problem.most_target_power:
         achievable = 10.0 * np.log10(problem.most_target_power / 1e-3)
         raise Infeasible("the floor on power towards the target is above what all elements give together", achievable=float(achievable),
-                         unit="dBm", found=f"{10.0 * np.log10(problem.floor_w / 1e-3):.2f} dBm",
-                         allowed=f"at most {achievable:.2f} dBm", fix="lower the floor or raise element_power_dbm")  # fmt: skip
+                         unit="dBm", found=f"{10.0 * np.log10(floor / 1e-3):.2f} dBm", allowed=f"at most {achievable:.2f} dBm",
+                         fix="lower the floor or raise element_power_dbm")  # fmt: skip
     program = Program(problem, field, steering)
-    tangent = program.first_tangent(floor)
-    level, lowest_lost = _first_level(program), np.inf
-    best, best_level, history, gains, stopped = None, -np.inf, [], [], "solves"
-    for count in range(1, solves + 1):
-        found = program.solve(level, tangent)
+    best = ascend(program, program.first_tangent(), _first_level(program), 0.0, solves, tolerance)
+    if best is None:
+        raise HilError("precoders", "the cone program found no precoders at any level", fix="check the channel estimates for zeros")
+    relaxed = finished(problem, field, program, best)
+    if floor <= 0.0:
+        return relaxed
+    sent = problem.steered_power(relaxed.w[..., None], steering)
+    if sent >= floor:
+        return relaxed
+    count, sent = best.solves, max(sent, 1e-3 * floor)
+    for stage in FLOOR_STAGES:
+        last = stage == FLOOR_STAGES[-1]
+        partial = floor if last else sent * (floor / sent) ** stage
+        found = ascend(program, program.tangent(best.w, partial), best.level, partial, solves if last else 3, tolerance)
+        if found is not None:
+            best, count = found, count + found.solves
+        elif last:
+            raise HilError("precoders", "the cone program met the floor on target power at no level", fix="lower the floor")
+    return finished(problem, field, program, replace(best, solves=count), floor, relaxed)
+
+
+def ascend(program: Program, tangent: Tangent, level: float, floor: float, solves: int, tolerance: float) -> Best | None:
+    """Secant and convex-concave steps from a tangent and a level; None when no solve had a solution."""
+    best, history, gains, lowest_lost, stopped, count = None, [], [], np.inf, "solves", 0
+    while count < solves:
+        count += 1
+        found = program.solve(level, tangent, floor)
         if found is None:
             lowest_lost = level
             level = np.sqrt(level * history[-1][0]) if history else level / 4.0
             continue
-        w, theta, z, place = found
+        w, theta, _, _ = found
         reached = float(worst_sinr(program.field, w / theta).min())
-        if reached > best_level or best is None:
-            best, best_level = (w / theta, theta, z, place, w), reached
-        gains.append(best_level)
+        if best is None or reached > best.level:
+            best = Best(w / theta, reached, found, count, stopped)
+        gains.append(best.level)
         settled = abs(np.log(theta)) < tolerance and history and abs(np.log(level / history[-1][0])) < 1e-2
         if settled or (len(gains) > 3 and gains[-1] < gains[-3] * (1.0 + tolerance)):
             stopped = "converged"
@@ -263,15 +305,14 @@ def solve(problem: Problem, field: Field, steering: NDArray[np.complex128] | Non
         history.append((level, theta))
         tangent = program.tangent(w / theta, floor)
         level = _next_level(history, lowest_lost)
-    if best is None:
-        raise HilError("precoders", "the cone program found no precoders at any level", found=f"{count} solves",
-                       fix="check the channel estimates for zeros")  # fmt: skip
-    w, theta, z, place, raw = best
-    if program.covers_zero:
-        stopped += ", a set holds a channel of zero"
-    true = problem.scale_common(w * program.unit)
-    level = float(worst_sinr(field, true).min())
-    return Solution(true, level, *program.duals(raw, theta, z, place), solves=count, stopped=stopped)
+    return None if best is None else replace(best, solves=count, stopped=stopped)
+
+
+def finished(problem: Problem, field: Field, program: Program, best: Best, floor: float = 0.0, relaxed: Solution | None = None) -> Solution:
+    """In watts, at the caps, with prices, judged on the field as it is."""
+    w = problem.scale_common(best.w * program.unit)
+    stopped = best.stopped + (", a set holds a channel of zero" if program.covers_zero else "")
+    return Solution(w, float(worst_sinr(field, w).min()), *program.duals(*best.raw, floor), best.solves, stopped, relaxed)
 
 
 def target_of(problem: Problem, knowledge: Knowledge) -> NDArray[np.float64]:

@@ -28,7 +28,9 @@ class Certificate:
     eta: NDArray[np.float64]  # (user, block)
 
 
-def certificate(problem: Problem, field: Field, moments: NDArray[np.complex128], steering: NDArray[np.complex128], level: float) -> Certificate:
+def certificate(
+    problem: Problem, field: Field, moments: NDArray[np.complex128], steering: NDArray[np.complex128], level: float
+) -> Certificate:
     """Best prices, reward and eta against strategies `moments` (transmitter, user, block, antenna, antenna) at `level`."""
     transmitters, users, blocks, n = field.mean.shape
     cap, tones, floor = problem.element_power_w, problem.tones, problem.floor_w

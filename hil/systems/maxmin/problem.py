@@ -68,14 +68,14 @@ class Problem:
 
     def __post_init__(self) -> None:
         frozen = {
-            "frequencies_hz": np.asarray(self.frequencies_hz, float), "block_of_tone": np.asarray(self.block_of_tone, np.int64),
+            "frequencies_hz": np.array(self.frequencies_hz, float), "block_of_tone": np.array(self.block_of_tone, np.int64),
             "arrays": tuple(self.arrays), "serving": tuple(int(a) for a in self.serving),
-            "element_power_w": np.asarray(self.element_power_w, float),
+            "element_power_w": np.array(self.element_power_w, float),
             "positions": None if self.positions is None else np.array(self.positions, float),
         }  # fmt: skip
         for name, value in frozen.items():
             if isinstance(value, np.ndarray):
-                value.setflags(write=False) if value.flags.owndata else None
+                value.setflags(write=False)
             object.__setattr__(self, name, value)
         self._validate()
 
