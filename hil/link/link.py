@@ -92,10 +92,10 @@ class Link:
 
     def _ask(self, calls: Sequence[Call], what: str, remark: Callable[[], str] | None = None) -> list[tuple[Any, list[NDArray[Any]]]]:
         """All replies, or: everything muted and halted, then the first error raised. `remark` is added to a silence."""
-        self._transport.progress()
         try:
+            self._transport.progress()
             outcomes = self._transport.exchange(calls)
-        except BaseException:  # Ctrl-C, or a bug in a driver
+        except BaseException:  # Ctrl-C, a lost lease, or a bug in a driver
             self._stop_all(f"`{what}` was interrupted")
             raise
         good = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
