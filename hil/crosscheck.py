@@ -23,7 +23,9 @@ def require_bench(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, Node
 def check_bench(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, NodeFile] | None = None) -> list[InputError]:
     """All that a scenario and a testbed disagree about. nodes: by name, the limits of those nodes whose file is at hand."""
     assert scenario.source is not None and testbed.source is not None
-    errors = _wired(scenario, testbed) + _band(scenario, testbed, nodes or {})
+    here = {node.name for node in testbed.node}
+    nodes = {name: node for name, node in (nodes or {}).items() if name in here}
+    errors = _wired(scenario, testbed) + _band(scenario, testbed, nodes)
     for index, array in enumerate(scenario.array):
         wire = next((wire for wire in testbed.wire if wire.array == array.name), None)
         if wire is None:
@@ -33,7 +35,7 @@ def check_bench(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, NodeFi
         if not lengths:
             errors += _reach(scenario, testbed, array, index, wire)
         if array.role == "transmit":
-            errors += _power(scenario.source, testbed, array, index, wire, nodes or {})
+            errors += _power(scenario.source, testbed, array, index, wire, nodes)
     for user in scenario.user:
         wire = next((wire for wire in testbed.wire if wire.user == user.name), None)
         if wire is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from hil.commands.streams import Streams
@@ -32,8 +33,13 @@ def runs(streams: Streams, folder: Path) -> None:
 def report(streams: Streams, run: str, folder: Path, out: Path | None) -> None:
     """Make the report of a run from its folder alone, also of an interrupted one; prints where it is."""
     from hil.records import resolve
-    from hil.report import write
 
-    page = write(resolve(run, folder), out) if out is not None else write(resolve(run, folder))
+    found = resolve(run, folder)
+    from hil.report import render
+
+    page = render(found)
+    if out is not None:
+        shutil.copyfile(page, out)
+        page = out
     streams.result(str(page))
     streams.done({"report": str(page)})

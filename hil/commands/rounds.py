@@ -12,7 +12,7 @@ from hil.scenario import Scenario
 from hil.testbed import Testbed
 
 HEADER = "round  design     promised predicted measured  bound   worst user, dB; target error (CRLB), m   EVM   moved    took"
-_AFTER = {"robust": "sparse", "nominal": "sparse", "sparse": "fixed", "fixed": "fixed-rzf"}
+_WORSE = {"sparse": "fixed", "fixed": "fixed-rzf"}
 _WHY = {"sparse": "need motion", "fixed": "only a wider array", "fixed-rzf": "only a better precoder"}
 
 
@@ -185,7 +185,7 @@ class RoundsView:
         rounds = [row for row in self.rows if row.round > 0]
         final = rounds[-1] if rounds else None
         names = ([final.designer] if final else []) + [name for name in ("sparse", "fixed", "fixed-rzf") if name in last]
-        width = max([10, *(len(name) + 2 for name in names)])
+        width = max([10, *(len(name) + 1 for name in names)])
         lines = []
         for place, name in enumerate(names):
             row = last[name]
@@ -214,12 +214,8 @@ def _promise(rounds: list[Row]) -> str:
 def _step(better: Row, worse: Row) -> str:
     """What the step from one line to the next is worth; negative where it did not pay."""
     why = _WHY.get(worse.designer, "")
-    if (
-        better.measured is None
-        or worse.measured is None
-        or not why
-        or (better.round == 0 and _AFTER.get(better.designer) != worse.designer)
-    ):
+    follows = better.round > 0 if worse.designer == "sparse" else _WORSE.get(better.designer) == worse.designer
+    if better.measured is None or worse.measured is None or not why or not follows:
         return ""
     return f"{better.measured - worse.measured:.1f} dB {why}"
 

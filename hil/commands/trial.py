@@ -10,7 +10,7 @@ from typing import Any
 
 from hil.commands.rounds import RoundsView
 from hil.commands.streams import Streams
-from hil.errors import InputError
+from hil.errors import HilError, InputError
 from hil.files import BenchFiles, read_bench
 
 
@@ -94,26 +94,41 @@ def _trial(streams: Streams, asked: Asked) -> int:
         bench = benches.load(*asked.paths)
         bench = bench.replace(asked.changes) if asked.changes else bench
         opened = benches.open(bench, depth=asked.depth, seed=asked.seed, **more)
-    with opened as lab:
-        view.opening(_shown(lab.folder), lab.seed, lab.depth, lab.scenario, lab.testbed)
-        lab.run()
-    finished = read(lab.folder)
-    return report(streams, view, finished)
+    folder: Path | None = None
+    try:
+        with opened as lab:
+            folder = lab.folder
+            view.opening(shown(folder), lab.seed, lab.depth, lab.scenario, lab.testbed)
+            lab.run()
+    except (HilError, KeyboardInterrupt):
+        if folder is not None:
+            _readable(streams, view, folder)
+        raise
+    return finish(streams, view, read(folder))
 
 
-def report(streams: Streams, view: RoundsView, run: Any) -> int:
-    """The last lines of a run that ended, however it did, and the code to leave with."""
-    from hil.report import write
+def _readable(streams: Streams, view: RoundsView, folder: Path) -> None:
+    """What a run that was cut short leaves behind."""
+    for line in view.summary():
+        streams.say(line)
+    streams.say(f"so far      hil report {folder.name}\nresume      hil run --resume {folder.name}")
 
-    page = write(run.folder)
+
+def finish(streams: Streams, view: RoundsView, run: Any) -> int:
+    """The last lines of a run that came to its end, however it did, and the code to leave with."""
+    from hil.report import render
+
+    code = exit_code(view)
+    if code >= 3:
+        _readable(streams, view, run.folder)
+        streams.done({"run": run.name, "folder": str(run.folder), **view.result()}, ok=False)
+        return code
+    page = render(run)
     for line in view.summary():
         streams.result(line)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     size = page.stat().st_size / 1e6
-    streams.result(f"report      {_shown(page)}   {size:.1f} MB   ({run.wall_s:.0f} s on {cores} core{'' if cores == 1 else 's'})")
-    code = exit_code(view)
-    if code >= 3:
-        streams.say(f"resume      hil run --resume {run.name}")
+    streams.result(f"report      {shown(page)}   {size:.1f} MB   ({run.wall_s:.0f} s on {cores} core{'' if cores == 1 else 's'})")
     streams.done({"run": run.name, "folder": str(run.folder), "report": str(page), **view.result()}, ok=code == 0)
     return code
 
@@ -125,7 +140,7 @@ def exit_code(view: RoundsView) -> int:
     return {"interrupted": 130, "safe": 4}.get(view.how, 3)
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """Relative where that is shorter."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

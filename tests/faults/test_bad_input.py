@@ -43,7 +43,8 @@ SCENARIO_MISTAKES = [
     ),
     (
         [("element_power_dbm = -20.0", "element_power_dbm = nan")],
-        "error[not-finite] my-lab/scenario.toml:16 array.ap1.element_power_dbm: must be a finite number\n  found nan; allowed -60 ... 40 dBm",
+        "error[not-finite] my-lab/scenario.toml:16 array.ap1.element_power_dbm: must be a finite number\n"
+        "  found nan; allowed -60 ... 40 dBm",
     ),
     (
         [("elements = 4", "elements = 8"), ("travel_wavelengths = 8.0", "travel_wavelengths = 3.0")],
@@ -351,12 +352,12 @@ def test_an_element_can_hang_on_no_channel_twice(tmp_path: Path) -> None:
         (
             "belt-rail-300",
             changed(RAIL, ("[0.0, 300.0]", "[300.0, 0.0]")),
-            "empty-range] {}/profiles/belt-rail-300.toml:3 axis.x.travel_mm",
+            "empty-range] {}/profiles/belt-rail-300.toml:7 axis.x.travel_mm",
         ),
         (
             "belt-rail-300",
             changed(RAIL, ("soft_limits = true", "soft_limits = false")),
-            "not-allowed] {}/profiles/belt-rail-300.toml:4 soft_limits",
+            "not-allowed] {}/profiles/belt-rail-300.toml:3 soft_limits",
         ),
     ],
 )

@@ -66,9 +66,15 @@ tolerance = { lo_hz = 5.0, sample_rate_hz = 1.0, gain_db = 0.5 }
 
 RAIL = """format = "hil.stage.v1"
 controller = "grbl-1.1"
-axis = { x = { steps_per_mm = 80.0, travel_mm = [0.0, 300.0], speed_mm_s = 100.0, acceleration_mm_s2 = 500.0, home = "-", carriage_mm = 38.0 } }
 soft_limits = true
 arrival = { tolerance_mm = 0.05, settle_ms = 150.0, approach = "+" }
+[axis.x]
+steps_per_mm = 80.0
+travel_mm = [0.0, 300.0]
+speed_mm_s = 100.0
+acceleration_mm_s2 = 500.0
+home = "-"
+carriage_mm = 38.0
 """
 
 DESK_SCENARIO = """format = "hil.scenario.v1"
