@@ -41,6 +41,20 @@ class Silent:
 Outcome = tuple[m.Message, list[NDArray[Any]]] | HilError | Silent
 
 
+_ANSWERS: dict[type, type] = {
+    m.Hello: m.Described, m.Describe: m.Described, m.Configure: m.Configured, m.Prepare: m.Prepared, m.Apply: m.Applied,
+    m.Capture: m.Captured, m.Move: m.Positioned, m.Where: m.Positioned, m.Home: m.Positioned, m.Status: m.State, m.Clear: m.State,
+}  # fmt: skip
+
+
+def _expected(call: Call, outcome: Outcome) -> Outcome:
+    """The outcome, or an error in its place when a node answers something else than was asked."""
+    if isinstance(outcome, tuple) and not isinstance(outcome[0], _ANSWERS.get(type(call.request), object)):
+        asked, got = type(call.request).__name__.lower(), type(outcome[0]).__name__.lower()
+        return LinkError("bad-message", f"not an answer to `{asked}`", where=f"node `{call.node}`", found=got)
+    return outcome
+
+
 class Transport(Protocol):
     """How requests reach nodes."""
 
@@ -98,6 +112,7 @@ class Link:
         except BaseException:  # Ctrl-C, a lost lease, or a bug in a driver
             self._stop_all(f"`{what}` was interrupted")
             raise
+        outcomes = [_expected(call, outcome) for call, outcome in zip(calls, outcomes)]
         good = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
         if len(good) == len(calls):
             return good

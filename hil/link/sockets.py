@@ -23,7 +23,7 @@ def loopback(address: str) -> str:
     return address
 
 
-def prepared(socket: zmq.Socket[bytes], *, high_water: int = 64) -> zmq.Socket[bytes]:
+def prepared(socket: zmq.Socket[bytes], *, high_water: int = 16) -> zmq.Socket[bytes]:
     """No waiting at exit, bounded queues and frames, quick reconnects, dead peers noticed."""
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, high_water)

@@ -243,10 +243,11 @@ class Worker:
         with self._owning(request.device):
             before = radio.setting
             with self._lock:
-                self._on_air.discard(request.device)  # configuring mutes
-                if not self._on_air:
-                    self._version = None
-                    self._duty.off(self.clock.now())
+                if request.device in self._on_air:  # configuring mutes
+                    self._on_air.discard(request.device)
+                    if not self._on_air:
+                        self._version = None
+                        self._duty.off(self.clock.now())
             became = radio.configure(request.setting)
         if before is None or _transmits_like(before) != _transmits_like(became):  # what was checked no longer holds
             with self._lock:

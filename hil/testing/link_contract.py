@@ -109,6 +109,17 @@ def captures_name_the_version_in_force(bench: Bench) -> None:
         assert np.array_equal(codes, np.rint(codes)), "codes arrive as codes"
 
 
+def setting_a_receive_gain_leaves_the_version_in_force(bench: Bench) -> None:
+    bench.configure()
+    bench.link.prepare(1, bench.waves())
+    bench.link.apply(1)
+    name = next((name for name in bench.receivers if name not in bench.transmitters), None)
+    if name is not None:
+        bench.link.configure(name, middle_setting(bench.radios[name]))
+        assert bench.link.capture({name: 100})[name].version == 1
+    assert bench.versions() == {1}
+
+
 def a_radio_that_is_not_named_is_silent(bench: Bench) -> None:
     bench.configure()
     bench.link.prepare(1, bench.waves())
@@ -197,7 +208,7 @@ def what_is_not_there_is_refused(bench: Bench) -> None:
 
 RULES = (
     settings_are_read_back, a_version_goes_on_the_air_in_two_phases, captures_name_the_version_in_force,
-    a_radio_that_is_not_named_is_silent,
+    setting_a_receive_gain_leaves_the_version_in_force, a_radio_that_is_not_named_is_silent,
     one_bad_waveform_stops_all, more_power_than_stated_is_refused, changing_the_attenuation_forgets_what_was_checked,
     stages_move_and_say_where_they_are, a_move_beyond_travel_moves_nothing, what_is_not_there_is_refused,
 )  # fmt: skip

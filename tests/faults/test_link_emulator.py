@@ -22,7 +22,8 @@ from sim_backend.server import WorldProcess
 from sim_backend.world import build
 
 CAPABILITY = {
-    "transmit_channels": 1, "receive_channels": 1, "carrier_hz": [70e6, 6e9], "sample_rate_hz": [0.5e6, 61.44e6], "receive_gain_db": [0.0, 60.0],
+    "transmit_channels": 1, "receive_channels": 1, "carrier_hz": [70e6, 6e9], "sample_rate_hz": [0.5e6, 61.44e6],
+    "receive_gain_db": [0.0, 60.0],
     "receive_gain_step_db": 1.0, "attenuation_db": [0.0, 80.0], "attenuation_step_db": 0.25, "bits": 12, "transmit_full_scale_dbm": 7.0,
     "receive_full_scale_dbm": 0.0,
 }  # fmt: skip

@@ -18,6 +18,7 @@ from hil.errors import DeviceError, InputError, LinkError, SafeState
 from hil.link import control
 from hil.link import messages as m
 from hil.link.client import connect
+from hil.link.link import Link
 from hil.link.sockets import prepared
 from hil.node.launch import LocalNodes
 
@@ -284,3 +285,24 @@ def test_another_controller_is_refused_while_the_lease_runs(book):
         first.close()
         with connect(nodes.addresses) as second:
             assert second.status()["ap1"].state == "ready" and second.status()["ap1"].radiating == ()
+
+
+def test_an_answer_to_another_question_is_not_believed():
+    class Confused:
+        nodes = ("east",)
+
+        def exchange(self, calls):
+            return [(m.Done(), []) for _ in calls]
+
+        def here(self, node, instant):
+            return instant
+
+        def progress(self):
+            pass
+
+        def close(self):
+            pass
+
+    with pytest.raises(LinkError) as caught:
+        Link(Confused(), {"u1": "east"}).capture({"u1": 10})
+    assert caught.value.id == "bad-message" and caught.value.found == "done"
