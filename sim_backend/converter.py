@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.units import from_dbm, thermal_noise
+from sim_backend import kernels
 
 REFERENCE_GAIN_DB = 40.0  # at and above it the noise figure is the front end's own
 
@@ -41,19 +42,18 @@ def noise_power(rate: float, figure_db: float, gain_db: float) -> float:
 
 
 def digitise(
-    port_re: NDArray[np.float32], port_im: NDArray[np.float32], scale: NDArray[np.float64], bits: int
-) -> tuple[NDArray[np.complex64], float]:
-    """(channel, sample) square-root watts at the port to fractions of full scale that are whole codes; and the fraction of samples held
-    at a rail. scale: (channel,)."""
-    full = np.float32(2 ** (bits - 1))
-    out = np.empty(port_re.shape, np.complex64)
-    held = np.zeros(port_re.shape, bool)
-    gain = (scale * full).astype(np.float32)[:, None]
-    for part, port in ((out.real, port_re), (out.imag, port_im)):
-        codes = np.floor(port * gain + np.float32(0.5))
-        held |= (codes >= full - 1) | (codes <= -full)
-        part[...] = np.clip(codes, -full, full - 1) / full
-    return out, float(held.mean()) if held.size else 0.0
+    port_re: NDArray[np.float32],
+    port_im: NDArray[np.float32],
+    scale: NDArray[np.float64],
+    bits: int,
+    skip: int = 0,
+    count: int | None = None,
+) -> tuple[NDArray[np.complex64], int]:
+    """`count` samples from `skip` of (channel, sample) square-root watts at the port, as fractions of full scale that are whole codes; and
+    how many of them met a rail. scale: (channel,) of `receive_scale`."""
+    full = 2 ** (bits - 1)
+    out = np.empty((port_re.shape[0], port_re.shape[1] - skip if count is None else count), np.complex64)
+    return out, kernels.digitise(port_re, port_im, skip, (scale * full).astype(np.float32), np.float32(full), out)
 
 
 def on_grid(asked_db: float, least_db: float, most_db: float, step_db: float) -> float:

@@ -21,10 +21,21 @@ TURN = 32  # samples between phasors restarted from float64
 DRIFT = 0.004  # table samples: the drift over which interpolator coefficients may be taken as linear (-110 dB at 0.2 of the grid)
 
 _f32 = np.float32
-_COMPILE = dict(cache=True, nogil=True, error_model="numpy")
 
 
-@njit("UniTuple(f8,2)(f8[::1],f8[:,::1],i8,f8)", **_COMPILE)
+def _probe() -> bool:
+    """Whether the compiler can keep what it makes, beside this file or in the user's cache folder."""
+    try:
+        njit(cache=True)(_probe)
+    except RuntimeError:
+        return False
+    return True
+
+
+COMPILE = dict(cache=_probe(), nogil=True, error_model="numpy")
+
+
+@njit("UniTuple(f8,2)(f8[::1],f8[:,::1],i8,f8)", **COMPILE)
 def oscillator(head, lines, whole, fraction):
     """(x, y) at the instant whole + fraction. head: constant, ageing, warm-up, its time constant, clock offset."""
     t = whole + fraction
@@ -38,7 +49,7 @@ def oscillator(head, lines, whole, fraction):
     return x, y
 
 
-@njit("Tuple((i8,f8))(f8[::1],f8[:,::1],i8,f8)", **_COMPILE)
+@njit("Tuple((i8,f8))(f8[::1],f8[:,::1],i8,f8)", **COMPILE)
 def true_instant(head, lines, whole, fraction):
     """The true instant at which the local clock t - offset + x(t) reads whole + fraction: three Newton steps."""
     w, f = whole, fraction + head[4]
@@ -51,7 +62,7 @@ def true_instant(head, lines, whole, fraction):
     return w, f
 
 
-@njit("void(f8[::1],f8[:,::1],i8,i8,i8,i8[::1],f8[::1])", **_COMPILE)
+@njit("void(f8[::1],f8[:,::1],i8,i8,i8,i8[::1],f8[::1])", **COMPILE)
 def tick_instants(head, lines, rate, first, step, whole, fraction):
     """True instants of the ticks first, first + step, ... of a sample clock; writes `whole` and `fraction`."""
     for b in range(whole.size):
@@ -62,7 +73,7 @@ def tick_instants(head, lines, rate, first, step, whole, fraction):
 
 @njit(
     "void(f8[::1],f8[:,::1],i8,f8[::1],f8[:,::1],i8,i8,i8,i8,i8[::1],f8[::1],f8[:,::1])",
-    **_COMPILE,
+    **COMPILE,
 )
 def relate(rx_head, rx_lines, rx_carrier, tx_head, tx_lines, tx_carrier, tx_rate, tx_start, period, whole, fraction, out):
     """How a transmitter stands to a receiver at true instants; writes out (6, instant):
@@ -99,7 +110,7 @@ def relate(rx_head, rx_lines, rx_carrier, tx_head, tx_lines, tx_carrier, tx_rate
     out[5, count - 1] = 0.0
 
 
-@njit("void(c8[:,::1],f8,f8,i8,f8[:,:,::1],c16[:,:,::1],c8[:,::1])", fastmath={"contract"}, **_COMPILE)
+@njit("void(c8[:,::1],f8,f8,i8,f8[:,:,::1],c16[:,:,::1],c8[:,::1])", fastmath={"contract"}, **COMPILE)
 def response(spectrum, carrier, spacing, lowest, delay, gain, out):
     """Spectra at each receive antenna of what all transmit elements send through all paths.
 
@@ -139,7 +150,7 @@ def response(spectrum, carrier, spacing, lowest, delay, gain, out):
                     out[r, first + m] += spectrum[e, first + m] * complex(sum_re[m], sum_im[m])
 
 
-@njit("void(f8,f4[:,::1],f8[::1])", **_COMPILE)
+@njit("void(f8,f4[:,::1],f8[::1])", **COMPILE)
 def _coefficients(position, table, out):
     """Interpolator weights at a fractional position in [-1/8, 9/8]: linear between rows of the table."""
     row = position * FINE + MARGIN
@@ -152,7 +163,7 @@ def _coefficients(position, table, out):
 @njit(
     "void(f4[::1],f4[::1],f4[::1],f4[::1],i8,i8,f8[::1],f8[::1],f4[::1],f4[::1],i8,i8,i8,i8,f4[::1],f4[::1],i8)",
     fastmath={"contract"},
-    **_COMPILE,
+    **COMPILE,
 )
 def _span(ar, ai, br, bi, oa, ob, w0, w1, turn_re, turn_im, at, reach, low, high, out_re, out_im, base):
     """Samples at .. at + reach of one ray: twelve weights, linear over the span, then the phasor; written out so that it vectorises."""
@@ -184,7 +195,7 @@ def _span(ar, ai, br, bi, oa, ob, w0, w1, turn_re, turn_im, at, reach, low, high
 @njit(
     "void(f4[:,:,::1],i8,f8,f8,f8,f8,f8,f4[:,::1],f8[:,::1],f8[:,::1],c16[:,::1],i8[::1],i8[::1],i8,i8,i8,i8,f4[:,::1],f4[:,::1])",
     fastmath={"contract"},
-    **_COMPILE,
+    **COMPILE,
 )
 def rays(
     planes, length, scale, spin, rate, carrier, phase, table, relation, delay, gain, source, antenna,
@@ -285,3 +296,21 @@ def rays(
                     out_im[o],
                     skip + b * BLOCK,
                 )
+
+
+@njit("i8(f4[:,::1],f4[:,::1],i8,f4[::1],f4,c8[:,::1])", **COMPILE)
+def digitise(port_re, port_im, skip, gain, full, out):
+    """Codes over full scale, (channel, sample), of port samples from `skip`; answers how many samples met a rail.
+
+    gain: (channel,) codes per unit. Codes are rounded to the nearest and held within -full .. full - 1.
+    """
+    held = 0
+    most = full - _f32(1.0)
+    for c in range(gain.size):
+        re, im, codes = port_re[c, skip:], port_im[c, skip:], out[c]
+        for n in range(codes.size):
+            i = np.floor(re[n] * gain[c] + _f32(0.5))
+            q = np.floor(im[n] * gain[c] + _f32(0.5))
+            held += (i >= most) | (i <= -full) | (q >= most) | (q <= -full)
+            codes[n] = complex(min(max(i, -full), most) / full, min(max(q, -full), most) / full)
+    return held

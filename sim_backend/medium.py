@@ -136,7 +136,7 @@ class Medium:
         window = Window.of(tuning, first, out_re.shape[1] // BLOCK)
         ends = window.instants()
         for airing in airings:
-            if airing.overlaps(ends[0].after(-1e-3), ends[-1]):
+            if airing.channels.size and airing.overlaps(ends[0].after(-1e-3), ends[-1]):
                 self._add(tuning, airing, window, ends, out_re, out_im)
 
     def _add(
@@ -160,7 +160,7 @@ class Medium:
             )  # fmt: skip
 
         def play_rays(begin: int, end: int, rays: Rays) -> None:
-            if rays.delay.shape[1] == 0:
+            if rays.delay.size == 0:
                 return
             table = self._signals(airing, tuning)
             _, paths, antennas, elements = rays.delay.shape
@@ -188,12 +188,16 @@ class Medium:
 
     def _stretches(self, airing: Airing, tuning: Tuning, ends: list[Instant]) -> list[tuple[int, int, Hashable | None]]:
         """Runs of blocks (begin, end, key) with one table each; key None where an antenna moves."""
+
+        def age(at: Instant) -> int:
+            return math.floor(max(0.0, at.since(airing.start)) / AGE_S)
+
+        pair, blocks = (airing.radio, tuning.radio), len(ends) - 1
+        if not self._scene.moves_within(*pair, ends[0], ends[-1]) and age(ends[0]) == age(ends[-1]):
+            return [(0, blocks, (self._scene.place(*pair, ends[0]), age(ends[0])))]
         runs: list[tuple[int, int, Hashable | None]] = []
         for b, (begin, end) in enumerate(itertools.pairwise(ends)):
-            if self._scene.moves_within(airing.radio, tuning.radio, begin, end):
-                key = None
-            else:
-                key = (self._scene.place(airing.radio, tuning.radio, begin), math.floor(max(0.0, begin.since(airing.start)) / AGE_S))
+            key = None if self._scene.moves_within(*pair, begin, end) else (self._scene.place(*pair, begin), age(begin))
             if runs and runs[-1][2] == key:
                 runs[-1] = (runs[-1][0], b + 1, key)
             else:

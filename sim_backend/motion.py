@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -127,8 +128,15 @@ class Walker:
 
     def at(self, instant: Instant) -> Array:
         """Position, (3,) metres."""
-        angle = self._angle(instant)
-        return self.centre + self.radius * np.array([math.cos(angle), math.sin(angle), 0.0])
+        return self.track([instant])[0]
+
+    def track(self, instants: Sequence[Instant]) -> Array:
+        """Positions, (instant, 3) metres."""
+        angles = [self._angle(instant) for instant in instants]  # one by one: a vector's tail may round differently
+        out = np.tile(self.centre, (len(angles), 1))
+        out[:, 0] += self.radius * np.array([math.cos(angle) for angle in angles])
+        out[:, 1] += self.radius * np.array([math.sin(angle) for angle in angles])
+        return out
 
     def velocity(self, instant: Instant) -> Array:
         """(3,) metres per second."""

@@ -13,10 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sim_backend.kernels import COMPILE
+
 PASS = 256  # samples
 
 _f32, _u32, _u64 = np.float32, np.uint32, np.uint64
-_COMPILE = dict(cache=True, nogil=True, error_model="numpy")
 _M0, _M1 = _u64(0xD2511F53), _u64(0xCD9E8D57)
 _W0, _W1 = _u32(0x9E3779B9), _u32(0xBB67AE85)
 _LOW, _HALF = _u64(0xFFFFFFFF), _u64(32)
@@ -24,7 +25,7 @@ _LN2, _ROOT2 = _f32(math.log(2.0)), _f32(math.sqrt(2.0))
 _TURN = _f32(2.0 * math.pi * 2.0**-32)
 
 
-@njit("void(u4[:,::1],u8,u8,i8)", **_COMPILE)
+@njit("void(u4[:,::1],u8,u8,i8)", **COMPILE)
 def _words(out, key, first, count):
     """Words (4, counter) of the counters first .. first + count; the upper half of the 128-bit counter is zero."""
     for i in range(count):
@@ -40,7 +41,7 @@ def _words(out, key, first, count):
         out[0, i], out[1, i], out[2, i], out[3, i] = c0, c1, c2, c3
 
 
-@njit("void(u4[::1],u4[::1],f4[::1],i4[::1],f4[::1],f4[::1])", fastmath={"contract"}, **_COMPILE)
+@njit("void(u4[::1],u4[::1],f4[::1],i4[::1],f4[::1],f4[::1])", fastmath={"contract"}, **COMPILE)
 def _box_muller(magnitude, angle, number, bits, re, im):
     """Two unit normals per pair of words; logarithm, sine and cosine as single-precision polynomials (Cephes)."""
     for i in range(number.size):
@@ -85,7 +86,7 @@ def _box_muller(magnitude, angle, number, bits, re, im):
         im[i] = number[i] * (-b if quadrant >= _u32(2) else b)
 
 
-@njit("void(u8,i8,f4,f4[::1],f4[::1])", **_COMPILE)
+@njit("void(u8,i8,f4,f4[::1],f4[::1])", **COMPILE)
 def _add(key, first, scale, out_re, out_im):
     words = np.empty((4, PASS // 2), np.uint32)
     magnitude = np.empty(PASS, np.uint32)

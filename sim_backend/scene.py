@@ -104,7 +104,7 @@ class Room:
     def moving(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         if self.target is None:
             return self._trace([], transmitter, receiver, at)
-        track = np.array([self.target.at(instant) for instant in at])
+        track = self.target.track(at)
         return self._trace([Echo(track, self.target_area)], transmitter, receiver, at)
 
     def _trace(self, paths: Sequence[Path], transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:

@@ -78,17 +78,17 @@ class World:
         capability = self._radios[tuning.radio].capability
         scale = np.array([receive_scale(capability.receive_full_scale_dbm, gain) for gain in tuning.gain_db])
         out = np.empty((capability.receive_channels, count), np.complex64)
-        clipped = 0.0
+        clipped = 0
         at = first - first % BLOCK
         while at < first + count:
             size = min(BATCH * BLOCK, -(-(first + count - at) // BLOCK) * BLOCK)
             port_re, port_im = self.port(tuning, at, size // BLOCK, airings)
             low, high = max(first, at), min(first + count, at + size)
-            part = np.s_[:, low - at : high - at]
-            out[:, low - first : high - first], held = digitise(port_re[part], port_im[part], scale, capability.bits)
-            clipped += held * (high - low) / count
+            part = np.s_[:, low - first : high - first]
+            out[part], held = digitise(port_re, port_im, scale, capability.bits, low - at, high - low)
+            clipped += held
             at += size
-        return out, clipped
+        return out, clipped / max(1, out.size)
 
     def port(self, tuning: Tuning, first: int, blocks: int, airings: list[Airing]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Signals and noise at the ports of a receiver, (channel, sample) in square-root watts, whole blocks from tick `first`."""

@@ -140,7 +140,7 @@ def test_g8_power_at_the_port_and_in_codes():
         np.full((1, 8), port, np.float32), np.zeros((1, 8), np.float32), np.array([receive_scale(-10.0, 40.0)]), 12
     )
     assert port * receive_scale(-10.0, 40.0) * 2048 == pytest.approx(1395.959, abs=1e-3)
-    assert np.all(fractions * 2048 == 1396) and clipped == 0.0
+    assert np.all(fractions * 2048 == 1396) and clipped == 0
     echo = Echo(np.array([0.0, 40.0, 0.0])).rays(np.array([[-50.0, 0, 0]]), np.array([[50.0, 0, 0]]), WAVELENGTH)
     assert 20 * np.log10(abs(echo.gain[0, 0, 0])) == pytest.approx(-126.576920, abs=1e-6)
 

@@ -11,6 +11,7 @@ from hil.clock import VirtualClock
 from hil.device import Setting
 from sim_backend import noise
 from sim_backend.converter import digitise, noise_power, on_grid, to_codes
+from sim_backend.medium import Medium
 from sim_backend.world import build
 
 
@@ -69,8 +70,8 @@ def test_one_stretch_is_the_same_however_it_is_cut():
     assert np.array_equal(whole[1024:3000], drawn(3, 5120, 1976))
 
 
-def test_idle_power_follows_rate_and_gain_and_not_the_links():
-    world = build(site([radio("a", 1, 0, [0, 0, 1]), radio("c", 1, 0, [0, 5, 1]), radio("b", 0, 2, [9, 0, 1])]), VirtualClock())
+def test_idle_power_follows_rate_and_gain():
+    world = build(pair(), VirtualClock())
     for rate in (RATE, RATE / 2):
         for gain in (40.0, 60.0, 30.0):
             configure(world, rate=rate, gain=gain)
@@ -80,12 +81,31 @@ def test_idle_power_follows_rate_and_gain_and_not_the_links():
             assert 10 * np.log10((power - rounding) / noise_power(rate, 7.0, gain)) == pytest.approx(
                 [0.0, 0.0], abs=4 * 4.34 / np.sqrt(60000)
             )
+
+
+def growth_with_two_silent_transmissions() -> float:
+    """Idle power with two transmitters that send zeros, over idle power without."""
+    world = build(site([radio("a", 1, 0, [0, 0, 1]), radio("c", 1, 0, [0, 5, 1]), radio("b", 0, 2, [9, 0, 1])]), VirtualClock())
     configure(world, gain=60.0)
     quiet = (np.abs(world.radio("b").capture(60000, 1.0).samples) ** 2).mean()
     for name in ("a", "c"):
         world.radio(name).load(1, np.zeros((1, 512), np.complex64))
         world.radio(name).apply(1)
-    assert (np.abs(world.radio("b").capture(60000, 1.0).samples) ** 2).mean() == pytest.approx(quiet, rel=0.03)
+    return float((np.abs(world.radio("b").capture(60000, 1.0).samples) ** 2).mean() / quiet)
+
+
+def test_noise_belongs_to_the_receiver_and_not_to_links(monkeypatch):
+    assert growth_with_two_silent_transmissions() == pytest.approx(1.0, rel=0.03)
+    receive = Medium.receive
+
+    def noisy_links(self, tuning, airings, first, out_re, out_im):
+        for airing in airings:
+            for channel in range(out_re.shape[0]):
+                noise.add(airing.number, first, noise_power(RATE, 7.0, 60.0), out_re[channel], out_im[channel])
+        receive(self, tuning, airings, first, out_re, out_im)
+
+    monkeypatch.setattr(Medium, "receive", noisy_links)
+    assert growth_with_two_silent_transmissions() > 2.0  # what this test must catch
 
 
 def test_truth_states_the_noise_power_at_the_port():
@@ -112,9 +132,9 @@ def test_codes_are_whole_rounded_and_held_at_the_rails():
     out, clipped = digitise(x.real.copy(), x.imag.copy(), np.array([1.0]), 12)
     codes = out * 2048
     assert np.array_equal(codes, np.round(codes.real) + 1j * np.round(codes.imag))
-    assert np.abs(codes - x * 2048).max() < np.sqrt(0.5) + 1e-3 and clipped == 0.0
-    loud, share = digitise(np.float32([[3.0, -3.0, 0.0, 0.1]]), np.zeros((1, 4), np.float32), np.array([1.0]), 12)
-    assert (loud.real * 2048).tolist() == [[2047.0, -2048.0, 0.0, 205.0]] and share == 0.5
+    assert np.abs(codes - x * 2048).max() < np.sqrt(0.5) + 1e-3 and clipped == 0
+    loud, held = digitise(np.float32([[3.0, -3.0, 0.0, 0.1]]), np.zeros((1, 4), np.float32), np.array([1.0]), 12)
+    assert (loud.real * 2048).tolist() == [[2047.0, -2048.0, 0.0, 205.0]] and held == 2
     sent, saturated = to_codes(np.array([[1.0 + 0.25j, -1.0, 0.5]], np.complex64), 12)
     assert sent[0].tolist() == [2047 + 512j, -2048, 1024] and saturated == 1
 

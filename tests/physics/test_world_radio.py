@@ -277,6 +277,25 @@ def test_narrowband_channel_matrix_is_what_the_samples_show():
     assert error_db(np.array(measured).T, h) < -100.0
 
 
+def test_old_transmissions_are_forgotten_and_the_present_one_is_not(world):
+    a = world.radio("a")
+    a.load(1, WAVE)
+    for _ in range(20):
+        a.apply(1)
+        world.advance(10.0)
+    assert len(world.airings()) <= 5
+    assert world.airings()[-1].stop is None and a.version == 1
+
+
+def test_a_radio_without_antennas_disturbs_nobody():
+    plan = pair({"receiver": QUIET, "room": {"scatterers": 2}})
+    plan["radios"].append(radio("c", 1, 1, [3.0, 0.0, 1.0]) | {"antennas": []})
+    world = running(plan, {"a": WAVE, "c": WAVE[:1]})
+    heard = world.radio("b").capture(2000, 1.0).samples
+    world.radio("c").mute()
+    assert heard.any() and not world.radio("c").capture(1000, 1.0).samples.any()
+
+
 def test_threads_on_a_wall_clock():
     world = build(trial(), WallClock())
     configure(world)
