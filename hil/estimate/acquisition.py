@@ -37,12 +37,17 @@ class Acquisition:
         return self.metric > self.threshold
 
 
-def threshold(numerology: Numerology, cells: float, channels: int = 1, waves: int = 1) -> float:
+def noise_threshold(numerology: Numerology, cells: float, channels: int = 1, waves: int = 1) -> float:
     """Metric that noise alone passes with probability 1e-3: times 2K it is a mean over channels of 2 x waves unit exponentials.
 
-    K, not N: another device's signal fills the used tones only and is what comes nearest to a preamble.
+    K, not N: payload of other devices fills the used tones only and comes nearer to a preamble than white noise.
     """
     return float(gammainccinv(2 * channels * waves, FALSE_ALARM / cells)) / (2 * numerology.used * channels)
+
+
+def foreign_threshold(numerology: Numerology, tried: int, waves: int = 1) -> float:
+    """Metric that another device's preamble passes with probability 1e-3: it repeats itself too, so a pair tells no more than one symbol."""
+    return float(gammainccinv(waves, FALSE_ALARM / (tried * 4 * numerology.fft))) / numerology.used
 
 
 def hypotheses(numerology: Numerology, lowest_hz: float, highest_hz: float) -> NDArray[np.int64]:
@@ -98,7 +103,10 @@ def acquire(
     start = float(at - 2 * prefix)
     if start < 0.0:
         start += frame.length / (1.0 + cfo / capture.carrier_hz)
-    limit = threshold(numerology, float(len(tried) * lags), samples.shape[0], len(waves))
+    limit = max(
+        noise_threshold(numerology, float(len(tried) * lags), samples.shape[0], len(waves)),
+        foreign_threshold(numerology, len(tried), len(waves)),
+    )
     return Acquisition(start, float(cfo), metric, limit)
 
 

@@ -22,12 +22,19 @@ FALSE_PATH = 0.01
 UNRESOLVED = 0.3  # over the bandwidth: below this separation the order of paths is a guess
 
 
-def one_path(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, passes: int = 2) -> Estimate:
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """joint.value: (carrier offset in Hz, delay of frame sample 0 in seconds after the capture's first sample as it stands at `centre_s`);
+    joint.covariance: (2, 2), diagonal because it holds at the energy centroid `centre_s`, seconds after the first sample."""
+
+    joint: Estimate
+    centre_s: float
+
+
+def one_path(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, passes: int = 2) -> Arrival:
     """Joint maximum likelihood of (carrier offset in Hz, arrival in seconds) through one complex gain per receive channel.
 
-    For cables and single paths with one transmit antenna: a second path biases it without any warning from its covariance. value: (cfo,
-    delay of frame sample 0 after the capture's first sample, as it stands at the energy centroid); there the two are uncorrelated.
-    Flagged below threshold when the likelihood peak is not ln(cells) + 10.5 above the noise.
+    For cables and single paths with one transmit antenna: a second path biases it, and only the residual test tells. Flagged below threshold when the likelihood peak is not ln(cells) + 10.5 above the noise.
     """
     numerology, rate = frame.numerology, frame.numerology.sample_rate_hz
     start, cfo, carrier_hz = float(coarse.start), float(coarse.cfo_hz), capture.carrier_hz
@@ -55,12 +62,13 @@ def one_path(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, p
     bound = np.diag([1.0 / (2.0 * snr * (2.0 * np.pi) ** 2 * spread), 1.0 / (2.0 * snr * (2.0 * np.pi) ** 2 * bandwidth)])
     peak = float(np.sum(np.square(np.abs(total)) / (power.sum() * noise)))
     above = peak >= np.log(power.size) + FLAG
-    return Estimate(
+    joint = Estimate(
         what="carrier offset and arrival", of=f"device {frame.device} at {capture.device or 'receiver'}", value=np.array([cfo, delay]),
         covariance=bound, bound=bound, unit="Hz, s", epoch=None if capture.clock is None else capture.clock.after(centre),
         loss=capture.loss, above_threshold=bool(above), assumptions=("one path", *assumptions_of(capture)),
         residual_test=_flatness(matched, turn, gain, power, noise),
     )  # fmt: skip
+    return Arrival(joint, centre)
 
 
 def _phase_rates(numerology: Numerology, times: NDArray, carrier_hz: float) -> NDArray[np.float64]:

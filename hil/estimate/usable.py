@@ -9,7 +9,7 @@ from hil.device import Capture
 from hil.errors import HilError
 
 CLIPPED_NOTED = 0.01  # share of samples at the rails from which estimates say so
-DC_LINE = 6.0  # how far the line at 0 Hz must stand above its neighbours
+DC_LINE = 4.0  # how far the line at 0 Hz must stand above the strongest of its neighbours
 CLIPPED_REFUSED = 0.05  # and from which channel and EVM refuse
 
 
@@ -36,16 +36,15 @@ def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex6
 def direct_current(samples: NDArray) -> NDArray[np.complex128]:
     """(channel,) DC offset of (channel, sample), zero where it does not stand out.
 
-    A frame with a carrier offset has energy at 0 Hz of its own, 45 dB below its power in a capture of two frames. Only a line six times
-    stronger than its neighbours' mean is DC; the neighbours are the low bins of the capture's spectrum, from 64 partial sums.
+    A frame with a carrier offset has energy at 0 Hz of its own, 45 dB below its power in a capture of two frames, and a cyclic frame has
+    lines. Only a line four times as strong as every other of the capture's 256 lowest bins (from partial sums) is taken for DC.
     """
-    parts = 64
+    parts = 256
     length = samples.shape[-1] // parts
     sums = samples[:, : parts * length].reshape(-1, parts, length).sum(-1, dtype=np.complex128)
     lines = np.abs(np.fft.fft(sums, axis=-1)) ** 2
-    near = np.r_[2:10, -9:-1]
     mean = samples.mean(axis=-1, dtype=np.complex128)
-    return np.where(lines[:, 0] > DC_LINE * lines[:, near].mean(-1), mean, 0.0)
+    return np.where(lines[:, 0] > DC_LINE * lines[:, 2:-1].max(-1), mean, 0.0)
 
 
 def refuse_clipped(capture: Capture) -> None:

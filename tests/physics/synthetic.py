@@ -1,4 +1,4 @@
-"""An exact one-transmitter channel for tests: fractional delays, one ppm for carrier and clock, any capture start. Independent of `hil.waveform.ofdm`."""
+"""An exact one-transmitter channel for tests, independent of `hil.waveform.ofdm`: fractional delays, one ppm for carrier and clock."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ OVERSAMPLING = 16
 def received(sent, gains, delays_s, *, rate, carrier_hz, cfo_hz, start, samples, rng=None, noise=0.0, phase=0.0):
     """Samples (receive antenna, sample) of a cyclic transmission.
 
-    sent: (antenna, sample); gains: (receive antenna, antenna, path); delays_s: (path,); start: sample at which frame sample 0 arrives over a
-    path without delay; noise: variance per complex sample. r(n) = sum g x((1 + delta)(n - start) - tau) exp(j 2 pi cfo n/rate + phase).
+    sent: (antenna, sample); gains: (receive antenna, antenna, path); delays_s: (path,); start: sample at which frame sample 0 arrives over
+    a path without delay; noise: variance per complex sample. r(n) = sum g x((1 + delta)(n - start) - tau) exp(j 2 pi cfo n/rate + phase).
     """
     length = sent.shape[-1]
     frequency = np.fft.fftfreq(length, 1.0 / rate)
