@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,20 +118,36 @@ def _work(function: Work, tasks: Mapping[str, Parameters], seed: int, jobs: int)
         for key, parameters in tasks.items():
             yield _one(function, key, parameters, seed)
         return
-    with _environment(_ONE_THREAD):  # workers are started by the first submissions and inherit it
-        pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
-        futures: dict[Future[Outcome], str] = {pool.submit(_one, function, key, p, seed): key for key, p in tasks.items()}
+    waiting = iter(tasks.items())
+    in_hand: dict[Future[Outcome], str] = {}
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+
+    def hand_out(count: int) -> None:
+        """No more than there are workers: what a pool has queued cannot be taken back from it."""
+        with _environment(_ONE_THREAD):  # workers are started by the first submissions and inherit it
+            for key, parameters in itertools.islice(waiting, count):
+                in_hand[pool.submit(_one, function, key, parameters, seed)] = key
+
+    def ended(future: Future[Outcome]) -> Outcome:
+        key, error = in_hand.pop(future), future.exception()
+        return future.result() if error is None else Outcome(key, tasks[key], error=_said(error))
+
     try:
-        for future in as_completed(list(futures)):
-            error = future.exception()
-            key = futures.pop(future)
-            yield future.result() if error is None else Outcome(key, tasks[key], error=_said(error))
+        hand_out(jobs)
+        while in_hand:
+            finished = wait(in_hand, return_when=FIRST_COMPLETED).done
+            for future in finished:
+                yield ended(future)
+            if any(future.exception() is not None for future in finished):  # a worker died and took the pool with it
+                yield from (Outcome(key, parameters, error="not begun: a worker process died") for key, parameters in waiting)
+                return
+            hand_out(len(finished))
     except KeyboardInterrupt:
-        pool.shutdown(wait=True, cancel_futures=True)
-        yield from (future.result() for future in futures if future.done() and not future.cancelled() and future.exception() is None)
+        pool.shutdown(wait=True)
+        yield from [ended(future) for future in list(in_hand)]
         raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True)
 
 
 def _one(function: Work, key: str, parameters: Parameters, seed: int) -> Outcome:

@@ -61,13 +61,13 @@ HEAVY = ("numpy", "scipy", "torch", "cvxpy", "numba", "matplotlib", "zmq", "rich
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, hil.cli; hil.cli.call(['--help']); print([n for n in %r if n in sys.modules], file=sys.stderr)" % (HEAVY,)
+    code = f"import sys, hil.cli; hil.cli.call(['--help']); print([n for n in {HEAVY!r} if n in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0 and done.stderr.strip() == "[]"
 
 
 def test_importing_hil_is_light() -> None:
-    code = "import sys, hil; print([n for n in %r if n in sys.modules], 'hil.bench' in sys.modules, 'load' in dir(hil))" % (HEAVY,)
+    code = f"import sys, hil; print([n for n in {HEAVY!r} if n in sys.modules], 'hil.bench' in sys.modules, 'load' in dir(hil))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == "[] False True"
 

@@ -24,7 +24,8 @@ round  design     promised predicted measured  bound   worst user, dB; target er
     0  sparse         14.7      15.9     15.7   17.9   0.57 (0.52)                            16 %   8/8     6.2 s
     1  robust         15.9      17.0     16.8   18.4   0.44 (0.50)                            14 %   8/8     5.1 s
     2  robust         16.6      17.5     17.4   18.3   0.49 (0.48)                            13 %   5/8     3.7 s
-    3  robust         16.8      17.6     17.5   18.3   0.51 (0.48)                            13 %   2/8     2.8 s   converged (< 0.1 dB), muted, at rest
+    3  robust         16.8      17.6     17.5   18.3   0.51 (0.48)                            13 %   2/8     2.8 s\
+   converged (< 0.1 dB), muted, at rest
 """
 SUMMARY = """\
 robust      17.5 dB   promise kept in 3 of 3 rounds; 0.8 dB below the bound

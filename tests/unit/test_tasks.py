@@ -1,0 +1,149 @@
+"""Tasks: the same results whatever the order and number of workers, done once, none lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hil import tasks
+
+
+def draw(parameters: tasks.Parameters, seed: np.random.SeedSequence) -> dict[str, Any]:
+    """A result that depends on parameters and on the seed alone."""
+    return {"sum": parameters["a"] + parameters.get("b", 0), "drawn": np.random.default_rng(seed).standard_normal(3).tolist()}
+
+
+def threads(parameters: tasks.Parameters, seed: np.random.SeedSequence) -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+def stumble(parameters: tasks.Parameters, seed: np.random.SeedSequence) -> int:
+    if parameters["a"] == 1 and not Path(parameters["flag"]).exists():
+        raise ValueError("not yet")
+    return int(parameters["a"])
+
+
+def die(parameters: tasks.Parameters, seed: np.random.SeedSequence) -> int:
+    if parameters["a"] == 1:
+        os._exit(9)
+    return int(parameters["a"])
+
+
+GRID = [{"a": a, "b": b} for a in range(3) for b in (0.5, -1.5)]
+
+
+@pytest.fixture(scope="module")
+def here() -> list[Any]:
+    return [outcome.result for outcome in tasks.run(draw, GRID, seed=7, jobs=0)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_workers_change_nothing(jobs: int, here: list[Any]) -> None:
+    assert [outcome.result for outcome in tasks.run(draw, GRID, seed=7, jobs=jobs)] == here
+
+
+def test_order_changes_nothing(here: list[Any]) -> None:
+    assert [outcome.result for outcome in tasks.run(draw, GRID[::-1], seed=7, jobs=0)] == here[::-1]
+    assert [outcome.result for outcome in tasks.run(draw, [{"b": one["b"], "a": one["a"]} for one in GRID], seed=7, jobs=0)] == here
+
+
+def test_tasks_and_seeds_draw_differently(here: list[Any]) -> None:
+    drawn = {tuple(result["drawn"]) for result in here}
+    other = {tuple(outcome.result["drawn"]) for outcome in tasks.run(draw, GRID, seed=8, jobs=0)}
+    assert len(drawn) == len(GRID) and not drawn & other
+
+
+def test_keys_tell_functions_parameters_and_seeds_apart() -> None:
+    keys = {
+        tasks.key_of(function, parameters, seed) for function in (draw, stumble) for parameters in ({"a": 1}, {"a": 1.5}) for seed in (1, 2)
+    }
+    assert len(keys) == 8 and all(len(key) == 32 for key in keys)
+    with pytest.raises(ValueError):
+        tasks.key_of(draw, {"a": float("nan")}, 1)
+
+
+def test_each_worker_keeps_to_one_thread_and_this_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert tasks.run(threads, [{"a": 0}], seed=1, jobs=1)[0].result == {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    assert os.environ["OMP_NUM_THREADS"] == "5" and "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_what_is_there_is_not_done_again(tmp_path: Path, here: list[Any]) -> None:
+    tasks.run(draw, GRID[:4], seed=7, jobs=0, folder=tmp_path)
+    torn = sorted(tmp_path.glob("*.json"))[0]
+    torn.write_text(torn.read_text()[:-9])
+    told: list[tasks.Outcome] = []
+    outcomes = tasks.run(draw, GRID, seed=7, jobs=0, folder=tmp_path, done=told.append)
+    assert [outcome.result for outcome in outcomes] == here
+    assert sum(outcome.kept for outcome in outcomes) == 3 and len(told) == 6
+    kept = json.loads((tmp_path / f"{outcomes[0].key}.json").read_text())
+    assert (kept["parameters"], kept["seed"], kept["result"]) == (GRID[0], 7, here[0])
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_a_task_that_raises_costs_only_itself_and_is_tried_again(jobs: int, tmp_path: Path) -> None:
+    grid = [{"a": a, "flag": str(tmp_path / "flag")} for a in range(3)]
+    with pytest.raises(tasks.TasksFailed) as caught:
+        tasks.run(stumble, grid, seed=1, jobs=jobs, folder=tmp_path / "kept")
+    assert [outcome.result for outcome in caught.value.outcomes] == [0, None, 2]
+    assert caught.value.id == "tasks-failed" and "1 of 3 tasks" in str(caught.value) and "ValueError: not yet" in str(caught.value)
+    (tmp_path / "flag").touch()
+    assert [outcome.kept for outcome in tasks.run(stumble, grid, seed=1, jobs=jobs, folder=tmp_path / "kept")] == [True, False, True]
+
+
+def test_a_worker_that_dies_is_an_error_not_a_wait() -> None:
+    with pytest.raises(tasks.TasksFailed) as caught:
+        tasks.run(die, [{"a": 1}], seed=1, jobs=1)
+    assert "BrokenProcessPool" in str(caught.value)
+
+
+def test_a_negative_number_of_workers_is_refused() -> None:
+    with pytest.raises(ValueError, match="jobs"):
+        tasks.run(draw, GRID, seed=1, jobs=-1)
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from hil import tasks
+
+def slow(parameters, seed):
+    Path(sys.argv[1], f"began-{parameters['a']}").touch()
+    time.sleep(0.5 if parameters["a"] == 0 else 2)
+    return parameters["a"]
+
+if __name__ == "__main__":
+    try:
+        tasks.run(slow, [{"a": a} for a in range(4)], seed=1, jobs=1, folder=Path(sys.argv[1], "kept"))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def test_ctrl_c_lets_the_task_in_hand_finish_and_drops_the_rest(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    process = subprocess.Popen([sys.executable, str(script), str(tmp_path)], start_new_session=True, env=env)
+    try:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "began-1").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
+    kept = sorted(json.loads(path.read_text())["result"] for path in (tmp_path / "kept").glob("*.json"))
+    assert kept[:2] == [0, 1] and len(kept) < 4
