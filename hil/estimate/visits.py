@@ -70,7 +70,7 @@ def delay_between(
 
     Peak of the cross-spectrum over every delay the tone spacing tells apart, then Newton.
     """
-    cross = other * np.conj(reference)
+    cross = (other * np.conj(reference)).reshape(-1, np.size(frequencies_hz)).sum(0)
     spread = max(np.ptp(frequencies_hz), 1.0)
     reach = 0.5 / np.min(np.diff(np.sort(frequencies_hz)))
     grid = np.arange(-reach, reach, 0.25 / spread)

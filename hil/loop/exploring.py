@@ -21,11 +21,13 @@ GRID = 241  # points of the map along a rail
 @dataclass(frozen=True, slots=True, eq=False)
 class Explored:
     """What the visits told. positions: (transmitter, visit, antenna) m; values: (transmitter, user, visit, antenna, tone) each tone on
-    its own; variance: (transmitter, user, visit, antenna) of it; std: metres, of every position."""
+    its own; variance: (transmitter, user, visit, antenna) of its noise; moving: (transmitter, user) power of what moves in that link;
+    std: metres, of every position."""
 
     positions: NDArray[np.float64]
     values: NDArray[np.complex128]
     variance: NDArray[np.float64]
+    moving: NDArray[np.float64]
     std: float
 
 
@@ -47,16 +49,15 @@ def explore(lab: Lab, sounding: Sounding, visits_wanted: int = VISITS) -> Explor
     tones, users = lab.numerology.used, len(lab.users)
     shape = (len(lab.transmitters), users, visits_wanted, lab.transmitters[0].elements)
     values, variance = np.zeros((*shape, tones), complex), np.zeros(shape)
-    for visit, takes in enumerate(heard):
-        channels = sounding.understand(takes, raw=True)
+    moving = np.zeros(shape[:2])
+    for visit, looks in enumerate(heard):
+        links = sounding.links([sounding.understand(look, raw=True) for look in looks])
         lab.link.progress()
-        for t, array in enumerate(lab.transmitters):
-            for u, user in enumerate(lab.users):
-                response = channels[array.name][lab.user_radio[user]]
-                values[t, u, visit] = response.value[lab.user_channel[user]].T
-                variance[t, u, visit] = response.variance[lab.user_channel[user]].mean(0)
+        for (t, u), link in links.items():
+            values[t, u, visit], variance[t, u, visit] = link.mean, link.variance
+            moving[t, u] += link.moving / visits_wanted
     lab.clock.charge("estimate")
-    return Explored(np.moveaxis(np.array(reached), 0, 1), values, variance, float(lab.here_std().max()))
+    return Explored(np.moveaxis(np.array(reached), 0, 1), values, variance, moving, float(lab.here_std().max()))
 
 
 def fit_paths(lab: Lab, explored: Explored, *, tell: bool = True) -> dict[tuple[int, int], PathFit]:
@@ -65,7 +66,7 @@ def fit_paths(lab: Lab, explored: Explored, *, tell: bool = True) -> dict[tuple[
     for t, array in enumerate(lab.transmitters):
         for u, user in enumerate(lab.users):
             fit = paths.fit(
-                explored.positions[t], explored.values[t, u], explored.variance[t, u], lab.numerology.frequencies_hz,
+                explored.positions[t], explored.values[t, u], explored.variance[t, u] + explored.moving[t, u], lab.numerology.frequencies_hz,
                 wavelength=lab.scenario.wavelength, anchor=ANCHOR, position_std=explored.std,
             )  # fmt: skip
             fits[t, u] = fit

@@ -19,6 +19,7 @@ from hil.errors import InputError
 from hil.link.link import Link
 from hil.loop.arrays import BenchArray, sense_arrays, transmit_arrays
 from hil.loop.states import State, check_step
+from hil.records.events import EVENTS
 from hil.records.writer import RunWriter
 from hil.scenario import Scenario
 from hil.testbed import Testbed
@@ -26,6 +27,7 @@ from hil.waveform.amplitude import receive_scale, to_fractions
 from hil.waveform.frame import Frame
 from hil.waveform.numerology import Numerology
 
+DESIGNED = frozenset(name for name, fields in EVENTS.items() if "designer" in fields)  # events that say who is in charge
 CAPTURE_SLACK_S = 5.0  # beyond a capture's own airtime
 MOVE_SLACK_S = 10.0  # beyond a move's own duration
 CREST_DB = 14.0  # an OFDM frame's largest sample over its mean: passed once in ten thousand frames
@@ -80,7 +82,7 @@ class Lab:
 
     def event(self, event: str, **fields: Any) -> None:
         """Into the record, with the round and, where there is one, the designer in charge."""
-        if self.designer is not None and "designer" not in fields and event not in ("opened", "levelled", "ended", "muted", "mapped", "bounded"):
+        if self.designer is not None and "designer" not in fields and event in DESIGNED:
             fields["designer"] = self.designer
         self.run.event(event, self.round, **fields)
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hil.device import DeviceError
 from hil.estimate import carrier, channel, noise
 from hil.estimate.carrier import Carrier
 from hil.estimate.channel import ToneChannel
+from hil.estimate.stillness import Looks, pool
 from hil.knowledge import Estimate
 from hil.loop.lab import Lab, Taken
 from hil.waveform.amplitude import receive_scale
 from hil.waveform.sounding import SoundingFrame
 
 PILOTS = 24  # of the 28 symbols: the rest is preamble, header, closing
-FRAMES = 4  # whole sounding frames that a capture holds
+FRAMES = 2  # whole sounding frames that a capture holds
+LOOKS = 2  # soundings of one place, to see what moves
+APART_S = 0.05  # between them: a walker's echo has turned by then
 LEVEL_SAMPLES = 4096
 IDLE_SAMPLES = 1 << 16
 COHERENT_DB = 12.0  # four precoded elements over one, and two access points over one, with a little to spare
@@ -85,13 +88,18 @@ class Sounding:
 
     # -- every time ------------------------------------------------------------------------------------------------------------------------
 
-    def hear(self, name: str, purpose: str, *, sensors: bool = True) -> dict[str, dict[str, Taken]]:
-        """Let one access point after the other speak; access point -> receiver -> capture. `sensors`: the sensing arrays listen too."""
+    def hear(self, name: str, purpose: str, *, sensors: bool = True) -> list[dict[str, dict[str, Taken]]]:
+        """Let one access point after the other speak, twice; look -> access point -> receiver -> capture. `sensors`: they listen too."""
         count = FRAMES * self.frames[self.lab.transmitters[0].name].length + 2 * self.lab.numerology.symbol_samples
-        heard = {}
-        for array in self.lab.transmitters:
-            heard[array.name] = self._speak(array.name, f"{name}-{array.name}", purpose, count, sensors=sensors)
-        return heard
+        looks = []
+        for look in range(LOOKS):
+            if look:
+                self.lab.clock.sleep(APART_S)
+            looks.append({
+                array.name: self._speak(array.name, f"{name}-l{look}-{array.name}", purpose, count, sensors=sensors and look == 0)
+                for array in self.lab.transmitters
+            })  # fmt: skip
+        return looks
 
     def _speak(self, array: str, name: str, purpose: str, samples: int, *, sensors: bool = True) -> dict[str, Taken]:
         lab = self.lab
@@ -102,9 +110,22 @@ class Sounding:
         finally:
             lab.mute("one at a time")
 
-    def understand(self, heard: dict[str, dict[str, Taken]], *, raw: bool) -> dict[str, dict[str, ToneChannel]]:
+    def understand(self, heard: Mapping[str, Mapping[str, Taken]], *, raw: bool) -> dict[str, dict[str, ToneChannel]]:
         """Access point -> receiver -> tone channel. raw: every tone on its own, for path fits; else smoothed over the delays there are."""
         return {array: {radio: self._channel(array, taken, raw) for radio, taken in takes.items()} for array, takes in heard.items()}
+
+    def links(self, looks: Sequence[Mapping[str, Mapping[str, ToneChannel]]]) -> dict[tuple[int, int], Looks]:
+        """(transmitter, user) -> the looks at that link as one, and how much of it moves."""
+        lab = self.lab
+        pooled = {}
+        for t, array in enumerate(lab.transmitters):
+            for u, user in enumerate(lab.users):
+                channel = lab.user_channel[user]
+                found = [look[array.name][lab.user_radio[user]] for look in looks]
+                values = np.array([each.value[channel].T for each in found])
+                variance = np.array([each.variance[channel].mean(0) for each in found])
+                pooled[t, u] = pool(values, variance, lab.numerology.frequencies_hz)
+        return pooled
 
     def _channel(self, array: str, taken: Taken, raw: bool) -> ToneChannel:
         lab, frame = self.lab, self.frames[array]
@@ -148,22 +169,21 @@ def say(lab: Lab, estimate: Estimate, value: object = None, std: object = None, 
     )  # fmt: skip
 
 
-def user_channels(lab: Lab, channels: dict[str, dict[str, ToneChannel]]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """(transmitter, user, tone, 1, antenna) values and (transmitter, user, block, antenna, antenna) covariances of sounded channels."""
-    values, covariances = [], []
-    for array in lab.transmitters:
-        rows = [(channels[array.name][lab.user_radio[user]].response, lab.user_channel[user]) for user in lab.users]
-        values.append([response.value[channel][:, None, :] for response, channel in rows])
-        covariances.append([response.covariance[channel] for response, channel in rows])
-    return np.array(values), np.array(covariances)
-
-
-def sounded_knowledge(lab: Lab, channels: dict[str, dict[str, ToneChannel]]) -> Estimate:
-    """The channels to the users as one Estimate for a `Knowledge`."""
-    values, covariances = user_channels(lab, channels)
-    responses = [channels[array.name][lab.user_radio[user]].response for array in lab.transmitters for user in lab.users]
+def sounded_knowledge(lab: Lab, looks: Sequence[Mapping[str, Mapping[str, ToneChannel]]], links: Mapping[tuple[int, int], Looks]) -> Estimate:
+    """The channels to the users as one Estimate for a `Knowledge`: value (transmitter, user, tone, 1, antenna), covariance (transmitter,
+    user, block, antenna, antenna) of what a block's error has in common."""
+    shape = (len(lab.transmitters), len(lab.users))
+    values = np.array([[links[t, u].mean.T[:, None] for u in range(shape[1])] for t in range(shape[0])])
+    responses = [
+        [[look[array.name][lab.user_radio[user]].response for look in looks] for user in lab.users] for array in lab.transmitters
+    ]  # fmt: skip
+    channels = [lab.user_channel[user] for user in lab.users]
+    covariance = np.array([
+        [sum(np.asarray(one.covariance)[channels[u]] for one in each) / len(each) ** 2 for u, each in enumerate(row)] for row in responses
+    ])  # fmt: skip
+    everything = [one for row in responses for each in row for one in each]
     return Estimate(
-        "channel", "users", values, covariances, "1", bound=covariances, epoch=lab.clock.now(),
-        above_threshold=all(response.above_threshold for response in responses), assumptions=responses[0].assumptions,
-        residual_test=max(response.residual_test or 0.0 for response in responses),
+        "channel", "users", values, covariance, "1", bound=covariance, epoch=lab.clock.now(),
+        above_threshold=all(one.above_threshold for one in everything), assumptions=everything[0].assumptions,
+        residual_test=max(one.residual_test or 0.0 for one in everything),
     )  # fmt: skip

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from hil import adversary
 from hil.clock import Instant
 from hil.errors import HilError, Infeasible, SafeState
+from hil.estimate.stillness import Looks
 from hil.knowledge import Design, Estimate, Knowledge
 from hil.loop import measuring
 from hil.loop.exploring import Explored, explore, fit_paths, say_map
 from hil.loop.lab import STILL, Lab
 from hil.loop.measuring import Measured
-from hil.loop.sounding import Sounding, say, sounded_knowledge
+from hil.loop.sounding import Sounding, sounded_knowledge
 from hil.loop.states import State
 from hil.systems.maxmin.problem import Problem, Rail
-from hil.uncertainty import ball_radius
+from hil.uncertainty import add_hard, ball_radius
 
 WORTH_DB = 0.05  # a move must promise this much more than staying
 
@@ -192,16 +193,17 @@ class Trial:
         lab.enter(State.SOUNDING, "settled" if moved else "positions kept")
         heard = self.sounding.hear(f"sound-{designer.name}", "sound")
         lab.enter(State.ESTIMATING, "heard")
-        channels = self.sounding.understand(heard, raw=False)
-        knowledge = self._know(sounded_knowledge(lab, channels))
-        self._map_again(channels)
+        looks = [self.sounding.understand(look, raw=False) for look in heard]
+        links = self.sounding.links(looks)
+        knowledge = self._know(sounded_knowledge(lab, looks, links), self._moving(links))
+        self._map_again(links)
         lab.clock.charge("estimate")
         lab.enter(State.DESIGNING, "channels known")
         design = self._design(designer, self.problem.at(lab.here()), knowledge)
         verdict = self._judge(design, knowledge)
         version, frames = measuring.push(lab, design, self._payload_seed())
         self._say_designed(design, version, "precoders", verdict, knowledge)
-        measured = measuring.measure(lab, self.sounding, design, version, frames, channels, self._prior(), self.streams["minimum"])
+        measured = measuring.measure(lab, self.sounding, design, version, frames, looks[0], self._prior(), self.streams["minimum"])
         if measured.fix is not None and measured.fix.above_threshold and measured.fix.estimate.epoch is not None:
             self._fix = (measured.fix.estimate, measured.fix.estimate.epoch)
         return Round(lab.round, designer.name, design, measured, verdict, moved)
@@ -254,8 +256,14 @@ class Trial:
 
     # -- knowledge -------------------------------------------------------------------------------------------------------------------------
 
-    def _know(self, channel: Estimate | None) -> Knowledge:
-        """What a designer may see now."""
+    def _moving(self, links: dict[tuple[int, int], Looks]) -> NDArray[np.float64]:
+        """(transmitter, user) power of what moves: the most that was seen in this round or, on average, while exploring."""
+        assert self.explored is not None
+        return np.maximum(self.explored.moving, [[links[t, u].moving for u in range(len(self.lab.users))] for t in range(len(self.lab.transmitters))])
+
+    def _know(self, channel: Estimate | None, moving: NDArray[np.float64] | None = None) -> Knowledge:
+        """What a designer may see now. The ball around a channel: its estimate's error, and added to it what moves, twice its size, as the
+        moving echo was there with one phase when the channel was sounded and will be with another when the design is on the air."""
         lab = self.lab
         self._knowledge += 1
         confidence = lab.scenario.design.confidence
@@ -263,6 +271,8 @@ class Trial:
         if channel is not None:
             covariance = np.asarray(channel.covariance)
             radius = ball_radius(covariance, confidence, joint=int(np.prod(covariance.shape[:3])))
+            if moving is not None:
+                radius = add_hard(radius, 2.0 * np.sqrt(covariance.shape[-1] * moving)[..., None])
             for t, array in enumerate(lab.transmitters):
                 for u, user in enumerate(lab.users):
                     lab.event("bounded", what="channel", of=f"{array.name}-{user}", shape="ball", size=radius[t, u], unit="1", confidence=confidence,
@@ -293,19 +303,18 @@ class Trial:
         value = covariance @ sum(information @ estimate.value for information, estimate in zip(informations, (prior, fix)))
         return replace(prior, value=value, covariance=covariance, assumptions=("scenario", f"fix {walked:.1f} m ago"))
 
-    def _map_again(self, channels: dict[str, dict[str, Any]]) -> None:
+    def _map_again(self, links: dict[tuple[int, int], Looks]) -> None:
         """The re-sounded channels beside what the path fits had predicted there."""
         lab = self.lab
         assert self.explored is not None
         centre = int(np.argmin(np.abs(lab.numerology.frequencies_hz)))
         here = lab.here()
-        for t, array in enumerate(lab.transmitters):
-            for u, user in enumerate(lab.users):
-                found, channel = channels[array.name][lab.user_radio[user]], lab.user_channel[user]
-                say(lab, found.response, value=float(np.mean(np.abs(found.value[channel]) ** 2)),
-                    std=float(np.sqrt(np.mean(found.variance[channel]))), bound_std=None)  # fmt: skip
-                say_map(lab, self.explored, self._paths[t, u], t, u,
-                        (here[t], found.value[channel, centre], found.variance[channel, centre]))  # fmt: skip
+        for (t, u), link in links.items():
+            lab.event("estimated", what="channel", of=f"{lab.transmitters[t].name}-{lab.users[u]}", value=float(np.mean(np.abs(link.mean) ** 2)),
+                      unit="power gain", std=float(np.mean(link.variance)), bound_std=None, above_threshold=True, assumes=["static but for a part"],
+                      from_=[], residual_test=None)  # fmt: skip
+            error = np.broadcast_to(link.variance + link.moving, here[t].shape)
+            say_map(lab, self.explored, self._paths[t, u], t, u, (here[t], link.mean[:, centre], error))
 
     # -- record ----------------------------------------------------------------------------------------------------------------------------
 
