@@ -24,7 +24,7 @@ from hil.model.response import Response, response
 from hil.systems.maxmin.precoders import target_of
 from hil.systems.maxmin.prediction import joint_factor, paths_of
 from hil.systems.maxmin.problem import Problem
-from hil.systems.maxmin.worst_case import Field, worst_sinr
+from hil.systems.maxmin.worst_case import Field, norm, power, worst_sinr
 
 GRID = 129  # points of the table of prediction variances along a rail
 SOFT, HARD = 3.0, 60.0  # sharpness of the soft minimum over ln SINR, first and last step
@@ -95,29 +95,30 @@ class Landscape:
         """(w (..., transmitter, block, antenna) within the caps, ln of target power over floor (...))."""
         problem = self.problem
         price, weight = knobs["price"].exp(), knobs["weight"].exp()
-        loads, own = [], []
+        loads, own, vectors, factors = [], [], [], []
         for a in range(len(problem.arrays)):
             u = problem.serving.index(a)
             others = [v for v in range(problem.users) if v != u]
-            g = field.mean[..., a, others, :, :]
             eta = weight[..., others, :]
-            load = (g.conj()[..., :, None] * g[..., None, :] * eta[..., None, None]).sum(-4)
-            diagonal = price[..., a, None, :] + (eta * field.radius[..., a, others, :] ** 2).sum(-2)[..., None]
-            loads.append(load + torch.diag_embed(diagonal).to(load.dtype))
+            loads.append(price[..., a, None, :] + (eta * field.radius[..., a, others, :] ** 2).sum(-2)[..., None])
             own.append(field.mean[..., a, u, :, :])
-        load, h = torch.stack(loads, -4), torch.stack(own, -3)
+            vectors.append(field.mean[..., a, others, :, :].movedim(-3, -2))
+            factors.append(eta.movedim(-2, -1))
+        load, h = torch.stack(loads, -3), torch.stack(own, -3)
+        vector, factor = torch.stack(vectors, -4), torch.stack(factors, -3)  # (..., transmitter, block, term, antenna), (..., term)
         steering = None
         if self.floor > 0.0:
             steering = towards(positions, *self.target, problem.wavelength)
-            reward = knobs["reward"].sigmoid() / (1.0 / price).sum(-1)
-            load = load - (reward[..., None, None] * steering.conj()[..., :, None] * steering[..., None, :])[..., :, None, :, :]
-        w = torch.linalg.solve(load, h.conj()[..., None])[..., 0]
-        w = w / (w.abs() ** 2).sum(-1, keepdim=True).sqrt() * knobs["power"].exp()[..., None]
-        hottest = ((w.abs() ** 2) * self.share).sum(-2).amax(-1)
-        w = w / hottest.sqrt()[..., None, None]
+            reward = (knobs["reward"].sigmoid() / (1.0 / price).sum(-1))[..., None, None].expand(*factor.shape[:-1], 1)
+            toward = steering[..., None, None, :].expand(*vector.shape[:-2], 1, vector.shape[-1])
+            vector, factor = torch.cat([vector, toward], -2), torch.cat([factor, -reward], -1)
+        w = loaded_solve(load, vector, factor, h.conj())
+        w = w * (knobs["power"].exp() / norm(w))[..., None]
+        hottest = (power(w) * self.share).sum(-2).amax(-1)
+        w = w * hottest.rsqrt()[..., None, None]
         if steering is None:
             return w, torch.zeros(w.shape[:-3], dtype=torch.float64)
-        sent = ((w * steering[..., None, :]).sum(-1).abs() ** 2 * self.tones).sum((-1, -2))
+        sent = (power((w * steering[..., None, :]).sum(-1)) * self.tones).sum((-1, -2))
         return w, torch.log(sent / self.floor)
 
     def fresh_knobs(self, starts: int) -> dict[str, Tensor]:
@@ -130,6 +131,23 @@ class Landscape:
         field = self.field(positions)
         w, margin = self.precoders(field, positions, knobs)
         return torch.log(worst_sinr(field, w) + 1e-9), margin
+
+
+def loaded_solve(load: Tensor, vectors: Tensor, factors: Tensor, right: Tensor) -> Tensor:
+    """(diag(load) + sum_j factor_j conj(v_j) v_j^T)^-1 right, by Woodbury. load, right (..., antenna); vectors (..., term, antenna)."""
+    eased = vectors.conj() / load[..., None, :]
+    start = right / load
+    inner = vectors @ eased.mT + torch.diag_embed(1.0 / factors)
+    share = (vectors @ start[..., None])[..., 0]
+    if factors.shape[-1] == 1:
+        share = share / inner[..., 0]
+    elif factors.shape[-1] == 2:
+        (p, q), (r, t) = inner[..., 0, :].unbind(-1), inner[..., 1, :].unbind(-1)
+        x, y = share.unbind(-1)
+        share = torch.stack([t * x - q * y, p * y - r * x], -1) / (p * t - q * r)[..., None]
+    else:
+        share = torch.linalg.solve(inner, share[..., None])[..., 0]
+    return start - (eased * share[..., None]).sum(-2)
 
 
 def _moments(problem: Problem) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -174,7 +192,7 @@ def place(problem: Problem, knowledge: Knowledge, robust: bool = True) -> Layout
     for knob in knobs.values():
         knob.requires_grad_()
     groups = [{"params": [scaled], "lr": STRIDE}, {"params": list(knobs.values()), "lr": PACE}]
-    ascent = torch.optim.Adam(groups, maximize=True, betas=(0.9, 0.98))
+    ascent = torch.optim.Adam(groups, maximize=True, betas=(0.9, 0.98), fused=True)
     limits = (landscape.least / problem.wavelength, landscape.most / problem.wavelength, landscape.spacing / problem.wavelength)
     best = torch.full((len(positions),), -torch.inf, dtype=torch.float64)
     best_positions = positions.clone()

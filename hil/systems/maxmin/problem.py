@@ -141,7 +141,7 @@ class Problem:
         """(count, transmitter, antenna): uniform over all legal layouts, from the problem's own generator."""
         layouts = []
         for rail in self.arrays:
-            slack = rail.travel[1] - rail.travel[0] - (rail.elements - 1) * rail.spacing
+            slack = max(rail.travel[1] - rail.travel[0] - (rail.elements - 1) * rail.spacing, 0.0)
             free = np.sort(self.rng.uniform(0.0, slack, (count, rail.elements)), axis=-1)
             layouts.append(rail.travel[0] + free + rail.spacing * np.arange(rail.elements))
         return np.stack(layouts, 1)

@@ -82,15 +82,20 @@ def known_field(problem: Problem, knowledge: Knowledge) -> Field:
     return field_of(problem, *predicted_channel(problem, knowledge), noise)
 
 
+def power(x: Any) -> Any:
+    """|x|^2, numpy or torch."""
+    return x.real**2 + x.imag**2
+
+
 def norm(w: Any) -> Any:
     """Euclidean norm over the last axis, numpy or torch; differentiable at zero."""
-    return ((abs(w) ** 2).sum(-1) + 1e-300) ** 0.5
+    return (power(w).sum(-1) + 1e-300) ** 0.5
 
 
 def powers(field: Field, w: Any) -> tuple[Any, Any]:
     """(least signal, most interference), both (..., transmitter, user, block) watts, of w (..., transmitter, block, antenna)."""
     middle = abs((field.mean * w[..., :, None, :, :]).sum(-1))
-    variance = (abs((field.spread * w[..., :, None, :, None, :]).sum(-1)) ** 2).sum(-1)
+    variance = power((field.spread * w[..., :, None, :, None, :]).sum(-1)).sum(-1)
     reach = field.radius * norm(w)[..., :, None, :]
     return variance + (middle - reach).clip(0.0) ** 2, variance + (middle + reach) ** 2
 
