@@ -1,8 +1,9 @@
 """What a moving point target writes into the echoes of one transmitter, with derivatives, and what removing the static part does to it.
 
-Cells t, receivers r, frequency groups g: s = exp(-j k (|p(t) - q_r| + |p(t) - m|)) A_g exp(-j 2 pi f_g (excess/c + delta)),
-p(t) = p0 + v t, m the transmit array's centre, A_g = sum_n w_bn exp(-j 2 pi (fc + f_g)/c (|p0 - a_n| - |p0 - m|)) how much of the
-precoded power of block b goes towards the target, delta the error of the direct path's delay. Exact distances: a room is the near field.
+s = sum_n w_bn exp(-j k (d_n(t) + d_r(t))) exp(-j 2 pi f_g ((d_n + d_r - D)/c + delta)) over cells t, receivers r and groups g, with
+d_n(t) = |p(t) - a_n|, d_r(t) = |p(t) - q_r|, p(t) = p0 + v t, D the mean direct path, delta the error of its delay. The sum over antennas
+is how much of the precoded power of block b goes towards the target. Distances are exact: a room is the near field, and a walk of
+centimetres already turns the array's light.
 """
 
 from __future__ import annotations
@@ -67,48 +68,60 @@ class Pair:
         """Mean length of the direct paths, to which delays are referred."""
         return float(np.linalg.norm(self.receivers[:, None] - self.echoes.antennas[None], axis=-1).mean())
 
-    def across(self, point: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """At points (..., 3): frequency part B (..., rx, group), its slopes (..., 3, rx, group), and unit-gain d B/d delay error."""
-        e, k = self.echoes, 2.0 * np.pi / SPEED_OF_LIGHT
-        middle, to_middle = _unit(point, e.antennas.mean(axis=0))
-        distance, to_antenna = _unit(point[..., None, :], e.antennas)
-        tone = k * (self.carrier_hz + e.frequencies)
-        waves = e.precoder[e.blocks].T * np.exp(-1j * tone * (distance - middle[..., None])[..., None])  # (..., antenna, group)
-        away = to_antenna - to_middle[..., None, :]
-        towards = waves.sum(axis=-2)
-        slope = -1j * tone * np.einsum("...ng,...nx->...xg", waves, away)
-        length, to_receiver = _unit(point[..., None, :], self.receivers)
-        excess = length + middle[..., None] - self._direct()
-        late = np.exp(-1j * k * e.frequencies * excess[..., None])  # (..., rx, group)
-        b = towards[..., None, :] * late
-        bend = np.swapaxes(to_receiver, -1, -2) + to_middle[..., :, None]  # (..., 3, rx)
-        slopes = slope[..., None, :] * late[..., None, :, :] - 1j * k * e.frequencies * bend[..., None] * b[..., None, :, :]
-        return b, slopes, -2j * np.pi * e.frequencies * b
-
-    def along(self, point: NDArray, velocity: NDArray) -> tuple[NDArray, NDArray]:
-        """Slow-time part E (cell, rx) and its slopes with position (3, cell, rx)."""
-        k = 2.0 * np.pi / self.wavelength
-        track = point + self.echoes.times[:, None] * velocity
-        length, to_receiver = _unit(track[:, None], self.receivers)
-        middle, to_middle = _unit(track, self.echoes.antennas.mean(axis=0))
-        e = np.exp(-1j * k * (length + middle[:, None]))
-        return e, -1j * k * np.moveaxis(to_receiver + to_middle[:, None], -1, 0) * e
+    def snapshot(self, points: NDArray) -> NDArray[np.complex128]:
+        """(..., rx, group) echo of targets that stand at points (..., 3), unit gain."""
+        e = self.echoes
+        wave = 2.0 * np.pi / SPEED_OF_LIGHT * (self.carrier_hz + e.frequencies)
+        out = np.linalg.norm(points[..., None, :] - e.antennas, axis=-1)
+        back = np.linalg.norm(points[..., None, :] - self.receivers, axis=-1)
+        towards = np.sum(e.precoder[e.blocks].T * np.exp(-1j * wave * out[..., None]), axis=-2)
+        turn = 2.0 * np.pi / SPEED_OF_LIGHT * e.frequencies * self._direct()
+        return np.exp(-1j * wave * back[..., None]) * (towards * np.exp(1j * turn))[..., None, :]
 
     def field(self, point: NDArray, velocity: NDArray, delay: float) -> NDArray[np.complex128]:
         """(cell, rx, group) whitened unit-gain echo, nothing removed."""
-        late = np.exp(-2j * np.pi * self.echoes.frequencies * delay)
-        return self.along(point, velocity)[0][..., None] * self.across(point)[0] * late * self.root
+        e, k = self.echoes, 2.0 * np.pi / SPEED_OF_LIGHT
+        track = point + e.times[:, None] * velocity
+        out = np.exp(-1j * k * self.carrier_hz * np.linalg.norm(track[:, None] - e.antennas, axis=-1))
+        back = np.exp(-1j * k * self.carrier_hz * np.linalg.norm(track[:, None] - self.receivers, axis=-1))
+        light, late = self._light(point)[0], self._late(point, delay)[0]
+        return back[..., None] * (self.root * (out @ light)[:, None]) * late
 
     def slopes(self, point: NDArray, velocity: NDArray, delay: float) -> tuple[NDArray, NDArray]:
         """Whitened unit-gain echo and its derivatives (x, y, vx, vy, delay; cell, rx, group), nothing removed."""
-        late = np.exp(-2j * np.pi * self.echoes.frequencies * delay)
-        b, by_place, by_delay = (part * late for part in self.across(point))
-        e, moved = self.along(point, velocity)
-        times = self.echoes.times[:, None]
-        parts = [moved[axis][..., None] * b + e[..., None] * by_place[axis] for axis in (0, 1)]
-        parts += [(times * moved[axis])[..., None] * b for axis in (0, 1)]
-        parts.append(e[..., None] * by_delay)
-        return e[..., None] * b * self.root, np.stack(parts) * self.root
+        e, k = self.echoes, 2.0 * np.pi / self.wavelength
+        track = point + e.times[:, None] * velocity
+        length, to_antenna = _unit(track[:, None], e.antennas)
+        out = np.exp(-1j * k * length)
+        length, to_receiver = _unit(track[:, None], self.receivers)
+        back = np.exp(-1j * k * length)[..., None]
+        light, light_slopes = self._light(point)
+        late, late_slopes = self._late(point, delay)
+        towards = (out @ light)[:, None]
+        value = back * towards * late
+        by_place, by_velocity = [], []
+        for axis in (0, 1):
+            moved = -1j * k * to_receiver[..., axis, None] * value
+            moved += back * ((-1j * k * to_antenna[..., axis] * out) @ light)[:, None] * late
+            by_velocity.append(e.times[:, None, None] * moved)
+            by_place.append(moved + back * ((out @ light_slopes[axis])[:, None] * late + towards * late_slopes[axis]))
+        parts = [*by_place, *by_velocity, -2j * np.pi * e.frequencies * value]
+        return value * self.root, np.stack(parts) * self.root
+
+    def _light(self, point: NDArray) -> tuple[NDArray, NDArray]:
+        """(antenna, group) precoder with the delays over the band of each antenna's way out, and its slopes (2, antenna, group)."""
+        e = self.echoes
+        distance, away = _unit(point, e.antennas)
+        turn = 2.0 * np.pi / SPEED_OF_LIGHT * e.frequencies
+        light = e.precoder[e.blocks].T * np.exp(-1j * turn * distance[:, None])
+        return light, -1j * turn * away.T[:2, :, None] * light
+
+    def _late(self, point: NDArray, delay: float) -> tuple[NDArray, NDArray]:
+        """(rx, group) delays over the band of the way back, direct path taken off, and their slopes (2, rx, group)."""
+        distance, away = _unit(point, self.receivers)
+        turn = 2.0 * np.pi * self.echoes.frequencies
+        late = np.exp(-1j * turn * ((distance - self._direct()) / SPEED_OF_LIGHT + delay)[:, None])
+        return late, -1j * turn / SPEED_OF_LIGHT * away.T[:2, :, None] * late
 
 
 def _floor(data: NDArray, times: NDArray) -> float:

@@ -56,8 +56,8 @@ class PathFit:
     gains, cosines, curvatures, delays: resolved paths first (`order` of them), then the plane waves of the unresolved field. tapers: slope
     of each path's amplitude along the rail, 1/m, a -40 dB effect that `predict` includes and the protocol's formula leaves out.
     covariance: of the real parameters (cosine, curvature, delay, taper, Re g, Im g) per resolved path, then Re and Im of the waves;
-    visits' phases and delays and position errors are marginalised. bound: the same without misfit scaling (Cramer-Rao with the priors, at the
-    estimate).
+    visits' phases and delays and position errors are marginalised. bound: the same without misfit scaling (Cramer-Rao with the
+    priors, at the estimate).
     """
 
     gains: NDArray[np.complex128]

@@ -34,6 +34,7 @@ class Settings:
     speed_std: float = 2.0  # m/s, prior of each velocity component
     lobes: int = 6  # starts of the refinement
     least_snr_db: float = 15.0  # integrated, after the static part is removed; a pair below it is not used
+    most_loss_db: float = 6.0  # some pair must lose less: a target that walks along every ellipse hides behind the room's zero Doppler
     ambiguity: float = 4.6  # log-likelihood distance below which two lobes are not told apart
     false_alarm: float = 1e-3
 
@@ -111,6 +112,7 @@ def locate(
     reasons = [
         (best.found >= threshold, f"no echo: {best.found:.1f} below {threshold:.1f}"),
         (used.any(), f"every echo under {settings.least_snr_db:g} dB after removing the static room"),
+        (np.any(used & (before < after * 10.0 ** (settings.most_loss_db / 10.0))), "walks across the line of sight: Doppler too small"),
         (ambiguity >= settings.ambiguity, f"ambiguous: another lobe {ambiguity:.1f} below"),
         (sharp, "no sharper than the prior"),
         (inside, "outside the prior's region"),
@@ -176,9 +178,7 @@ def _map(pair: Pair, points: NDArray, settings: Settings) -> tuple[NDArray, NDAr
     spectrum = np.einsum("dt,trg->drg", turn, pair.data * pair.root, optimize=True)
     weight = np.mean(pair.root[:, 0] ** 2, axis=1)
     kept = weight.sum() - np.abs(turn @ weight) ** 2 / weight.sum()  # energy left of a unit echo at this Doppler
-    k = 2.0 * np.pi / pair.wavelength
-    b = pair.across(points)[0] * np.exp(-1j * k * np.linalg.norm(points[:, None] - pair.receivers, axis=-1))[..., None]
-    b = b.reshape(len(points), -1)
+    b = pair.snapshot(points).reshape(len(points), -1)
     match = np.abs(b.conj() @ spectrum.reshape(doppler.size, -1).T) ** 2
     energy = np.sum(np.abs(b) ** 2, axis=1)
     kept = np.maximum(kept, 0.02 * weight.sum())
@@ -238,10 +238,9 @@ def _evaluated(pairs: Sequence[Pair], place: NDArray, velocity: NDArray, delays:
     return _Point(place, velocity, delays, gains, cost, found)
 
 
-def _refined(pairs: Sequence[Pair], place: NDArray, velocity: NDArray, settings: Settings, steps: int = 15) -> _Point:
-    """Levenberg-Marquardt from one start."""
+def _refined(pairs: Sequence[Pair], point: _Point, settings: Settings, steps: int) -> _Point:
+    """Levenberg-Marquardt from one point."""
     count = len(pairs)
-    point = _evaluated(pairs, place, velocity, np.zeros(count), settings)
     damping = 1e-3
     for _ in range(steps):
         normal, slope = _normal(pairs, point, settings)
@@ -265,9 +264,13 @@ def _refined(pairs: Sequence[Pair], place: NDArray, velocity: NDArray, settings:
 
 
 def _lobes(pairs: Sequence[Pair], starts: Sequence[tuple[NDArray, NDArray]], settings: Settings) -> list[_Point]:
-    """Refined lobes, best first, each once."""
+    """Refined lobes, best first, each once; those hopelessly behind after a few steps are not followed to their tops."""
     lobes: list[_Point] = []
-    for point in sorted((_refined(pairs, *start, settings) for start in starts), key=lambda point: point.cost):
+    still = np.zeros(len(pairs))
+    early = [_refined(pairs, _evaluated(pairs, *start, still, settings), settings, steps=4) for start in starts]
+    best = min(point.cost for point in early)
+    close = [_refined(pairs, point, settings, steps=12) for point in early if point.cost < best + max(25.0, 0.3 * abs(best))]
+    for point in sorted(close, key=lambda point: point.cost):
         if all(np.linalg.norm(point.place - other.place) > 0.05 for other in lobes):
             lobes.append(point)
     return lobes

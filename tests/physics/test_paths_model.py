@@ -46,8 +46,8 @@ def scene(rng):
     count = layouts.size
     seen = fieldfit.Observations(
         np.zeros((count, 10), complex), rng.uniform(0.5, 2.0, count), layouts.ravel(), np.repeat(np.arange(3), 4),
-        np.where(np.arange(count) % 4 == 0, 0, np.cumsum(np.arange(count) % 4 > 0)), DelayBasis.of_window(TONES, -0.1e-6, 0.3e-6), WAVELENGTH,
-        1e-4,
+        np.where(np.arange(count) % 4 == 0, 0, np.cumsum(np.arange(count) % 4 > 0)), DelayBasis.of_window(TONES, -0.1e-6, 0.3e-6),
+        WAVELENGTH, 1e-4,
     )  # fmt: skip
     state = fieldfit.State(
         random_sources(rng), np.array([0.0, 0.4, -1.0]), np.array([0.0, 0.2e-9, -0.1e-9]), 1e-4 * rng.standard_normal(10),

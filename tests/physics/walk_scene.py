@@ -35,7 +35,7 @@ def precoder(world, name, user, rng):
     return w[:, :, None]
 
 
-def walk(seed, symbols=280 * 6 + 30, emulated=None):
+def walk(seed, symbols=280 * 5 + 30, emulated=None):
     """(capture, lights, receivers, truth position at mid-capture, truth velocity)."""
     rng = np.random.default_rng(seed)
     world = bench(seed, emulated)

@@ -1,5 +1,7 @@
 """Where to go while exploring: legal, ordered, anchored, dense enough."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ def test_a_plan_is_legal_anchored_and_leaves_no_grating_ambiguity(count, anchor)
         run = run + 1 if gap <= 0.46 * WAVELENGTH else 0
         best = max(best, run)
     assert best >= 5  # a run of six positions or more at less than half a wavelength
-    for a, b in zip(layouts, layouts[1:]):
+    for a, b in itertools.pairwise(layouts):
         for share in np.linspace(0.0, 1.0, 11):
             assert np.min(np.diff(a + share * (b - a))) >= spacing - 1e-12
     assert np.array_equal(layouts, visits.plan((low, high), spacing, 4, count, WAVELENGTH, anchor=anchor))
