@@ -1,0 +1,16 @@
+"""The emulated bench: a second, independent implementation of the physics at waveform level.
+
+`world.build` makes a world of plain values; `world.radio(name)` and `world.stage(name)` are what a controller holds. Inside:
+
+    history      what was commanded, with its instants
+    oscillator   one fractional frequency error per device, for carrier and sampling clock
+    motion       carriages and the target as closed forms of time
+    scene        antennas, scatterers and target at any instant; `paths` turns them into delays and gains
+    medium       still paths as tables, moving ones as rays of their own; `kernels` are its compiled loops
+    oracle       the same, slowly and exactly: the definition of truth
+    converter    codes, gains, noise figure; `noise` is the receiver's noise as a function of the sample index
+    radio, stage the devices of `hil.device` on top; `settings` is the table [emulated]
+    truth        what no device tells, for tests
+
+Of the controller it knows `hil.device`, `hil.clock` and `hil.units` only.
+"""

@@ -28,6 +28,9 @@ from sim_backend.kernels import BLOCK
 from sim_backend.paths import Rays
 
 Kept = TypeVar("Kept")
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Still = tuple[Hashable, int]  # a geometry and the age of a transmission, in AGE_S
 AGE_S = 4.0  # a table holds for so long: oscillators drift, and the path phase runs at the actual frequency
 MOST_BINS = 1 << 22
 
@@ -151,7 +154,7 @@ class Medium:
         )  # fmt: skip
         gate = self._gate(airing, tuning)
 
-        def play(table: Table, begin: int, end: int, delay, gain, source, antenna) -> None:
+        def play(table: Table, begin: int, end: int, delay: Floats, gain: NDArray[np.complex128], source: Ints, antenna: Ints) -> None:
             kernels.rays(
                 table.planes, table.length, table.scale, table.spin, airing.rate, airing.carrier, airing.phase - tuning.phase,
                 interpolator.weights(), np.ascontiguousarray(relation[:, begin : end + 1]),
@@ -186,7 +189,7 @@ class Medium:
         ticks = [tuning.oscillator.next_tick(at.after(common), tuning.rate) if at else 1 << 62 for at in (airing.start, airing.stop)]
         return ticks[0], ticks[1]
 
-    def _stretches(self, airing: Airing, tuning: Tuning, ends: list[Instant]) -> list[tuple[int, int, Hashable | None]]:
+    def _stretches(self, airing: Airing, tuning: Tuning, ends: list[Instant]) -> list[tuple[int, int, Still | None]]:
         """Runs of blocks (begin, end, key) with one table each; key None where an antenna moves."""
 
         def age(at: Instant) -> int:
@@ -195,7 +198,7 @@ class Medium:
         pair, blocks = (airing.radio, tuning.radio), len(ends) - 1
         if not self._scene.moves_within(*pair, ends[0], ends[-1]) and age(ends[0]) == age(ends[-1]):
             return [(0, blocks, (self._scene.place(*pair, ends[0]), age(ends[0])))]
-        runs: list[tuple[int, int, Hashable | None]] = []
+        runs: list[tuple[int, int, Still | None]] = []
         for b, (begin, end) in enumerate(itertools.pairwise(ends)):
             key = None if self._scene.moves_within(*pair, begin, end) else (self._scene.place(*pair, begin), age(begin))
             if runs and runs[-1][2] == key:
@@ -204,7 +207,7 @@ class Medium:
                 runs.append((b, b + 1, key))
         return runs
 
-    def _response(self, airing: Airing, tuning: Tuning, key: Hashable, at: Instant) -> Table:
+    def _response(self, airing: Airing, tuning: Tuning, key: Still, at: Instant) -> Table:
         """Signals at each receive antenna through everything that stands still."""
 
         def build() -> Table:

@@ -80,7 +80,7 @@ class Emulated:
     oscillator: Mapping[str, Any] = field(default_factory=dict)
     bits: int | None = None  # None: as the part's capability says
     noise_figure_db: float = 7.0
-    settle_s: float = 0.12
+    settle_s: float | None = None  # None: as the stage says
     repeatability_m: float = 20e-6
     corners: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0, -10.0, 0.0), (30.0, 10.0, 4.0))
     scatterers: int = 6
@@ -109,7 +109,7 @@ class Emulated:
             oscillator=dict(table.get("oscillator", {})),
             bits=receiver.get("bits"),
             noise_figure_db=receiver.get("noise_figure_db", 7.0),
-            settle_s=stage.get("settle_ms", 120.0) * 1e-3,
+            settle_s=stage["settle_ms"] * 1e-3 if "settle_ms" in stage else None,
             repeatability_m=stage.get("repeatability_mm", 0.02) * 1e-3,
             corners=(tuple(map(float, corners[0])), tuple(map(float, corners[1]))),
             scatterers=room.get("scatterers", 6),

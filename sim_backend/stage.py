@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from hil.clock import Instant
 from hil.device import DeviceError, Move, Position
 from sim_backend.motion import Journey, Ramp
 
@@ -135,7 +136,7 @@ class Stage:
             self._busy = False
         return self.where()
 
-    def _ramp(self, now, begin: dict[str, float], goal: dict[str, float], speed: float, acceleration: float) -> Ramp:
+    def _ramp(self, now: Instant, begin: dict[str, float], goal: dict[str, float], speed: float, acceleration: float) -> Ramp:
         """Speed and acceleration are those of the axis that travels furthest, lowered until every axis can follow."""
         way = {name: abs(goal[name] - begin[name]) for name in goal}
         length = max(way.values())

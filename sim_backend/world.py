@@ -138,8 +138,8 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
 
     site: carrier_hz; seed (of noise, scatterers, target, latencies, phases); radios [name, serial, part, capability {fields of
     `Capability`}, antennas [transmit, receive (channel or None), origin_m, axis, offset_m, stage, stage_axis, sign, gain_dbi]];
-    stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm}, homed (default True)]; target
-    {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table of `settings.Emulated`, whose seed draws the
+    stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm},
+    settle_ms (default 120), homed (default True)]; target {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table of `settings.Emulated`, whose seed draws the
     imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
     """
     emulated = Emulated.parse(site.get("emulated") or {})
@@ -164,6 +164,7 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     for item in site.get("stages", ()):
         name = item["name"]
         world._journeys[name] = journeys[name]
+        settle = 1e-3 * float(item.get("settle_ms", 120.0)) if emulated.settle_s is None else emulated.settle_s
         homed = bool(item.get("homed", True))
-        world._stages[name] = Stage(world, name, stages[name], journeys[name], emulated.settle_s, emulated.repeatability_m, homed)
+        world._stages[name] = Stage(world, name, stages[name], journeys[name], settle, emulated.repeatability_m, homed)
     return world

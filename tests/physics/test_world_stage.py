@@ -78,6 +78,17 @@ def test_axes_start_and_stop_together_and_straight(world):
         assert 20e-6 <= arrived.std[axis] < 25e-6
 
 
+@pytest.mark.parametrize(
+    ("stage", "emulated", "seconds"), [({"settle_ms": 300.0}, {}, 0.3), ({"settle_ms": 300.0}, {"settle_ms": 50.0}, 0.05)]
+)
+def test_a_move_ends_when_it_has_settled(stage, emulated, seconds):
+    bench = site([radio("ap1", 4, 0, [0, 0, 1], stage="rail1")], stages=[rail("rail1", **stage)], emulated={"stage": emulated})
+    world = build(bench, VirtualClock())
+    begin = world.stage("rail1").where().axes
+    world.stage("rail1").move(Move({"a": begin["a"] + 0.02}, 0.1, 0.5), 10.0)
+    assert world.now.seconds == pytest.approx(0.4 + seconds, abs=1e-3)
+
+
 def test_the_slowest_axis_sets_the_pace():
     slow = rail("rail1")
     slow["axes"]["b"]["speed_mm_s"] = 10.0
