@@ -139,8 +139,8 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     site: carrier_hz; seed (of noise, scatterers, target, latencies, phases); radios [name, serial, part, capability {fields of
     `Capability`}, antennas [transmit, receive (channel or None), origin_m, axis, offset_m, stage, stage_axis, sign, gain_dbi]];
     stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm},
-    settle_ms (default 120), homed (default True)]; target {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table of `settings.Emulated`, whose seed draws the
-    imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
+    settle_ms (default 120), homed (default True)]; target {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table
+    of `settings.Emulated`, whose seed draws the imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
     """
     emulated = Emulated.parse(site.get("emulated") or {})
     seed = int(site.get("seed", 1))
