@@ -15,6 +15,7 @@ from hil.loop.states import State
 
 VISITS = 8
 ANCHOR = 0  # the element that stays put, so that visits can be told apart from drifting clocks
+GATHERED = 25.0  # a moving echo fills a few of the delays that a tone's noise spreads over: 384 tones, some 15 delays
 GRID = 241  # points of the map along a rail
 
 
@@ -66,7 +67,7 @@ def fit_paths(lab: Lab, explored: Explored, *, tell: bool = True) -> dict[tuple[
     for t, array in enumerate(lab.transmitters):
         for u, user in enumerate(lab.users):
             fit = paths.fit(
-                explored.positions[t], explored.values[t, u], explored.variance[t, u] + explored.moving[t, u], lab.numerology.frequencies_hz,
+                explored.positions[t], explored.values[t, u], explored.variance[t, u] + GATHERED * explored.moving[t, u], lab.numerology.frequencies_hz,
                 wavelength=lab.scenario.wavelength, anchor=ANCHOR, position_std=explored.std,
             )  # fmt: skip
             fits[t, u] = fit

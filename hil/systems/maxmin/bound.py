@@ -156,19 +156,25 @@ def target_steering(problem: Problem, knowledge: Knowledge) -> NDArray[np.comple
     return problem.steering(problem.positions, precoders.target_of(problem, knowledge))
 
 
-def anywhere(problem: Problem, knowledge: Knowledge, grid: int = 2049) -> float:
+def anywhere(problem: Problem, knowledge: Knowledge, grid: int = 513) -> float:
     """Loose bound, dB, at any positions, on the SINR of the path fits: no interference, no error, each block and element at its own
-    best place. |h_k^T w|^2 <= G_k (sum_n |w_n|)^2 with G_k the largest |h_k(p)|^2 on the rail (grid plus slope), and by Minkowski
-    sum_b tones_b (sum_n |w_bn|)^2 <= (sum_n sqrt(cap_n))^2, so level <= (sum_n sqrt cap)^2 / (noise sum_b tones_b / G_b).
+    best place. |h_k^T w|^2 <= G_b (sum_n |w_n|)^2 with G_b the largest |h_k(p)|^2 of the block on the rail (grid of positions, centre tone,
+    and the steepest slope between them), and by Minkowski sum_b tones_b (sum_n |w_bn|)^2 <= (sum_n sqrt(cap_n))^2, so
+    level <= (sum_n sqrt cap)^2 / (noise sum_b tones_b / G_b).
     """
     fits = paths_of(problem, knowledge)
     noise = np.asarray(knowledge.noise.value, float)
+    centres = np.bincount(problem.block_of_tone, problem.frequencies_hz) / problem.tones
+    reach = float(np.max(np.abs(problem.frequencies_hz - centres[problem.block_of_tone])))
     levels = []
     for u, a in enumerate(problem.serving):
         least, most = problem.arrays[a].travel
-        value, _ = fits[a][u].predict(np.linspace(least, most, grid), problem.frequencies_hz)
-        between = 2.0 * np.pi / problem.wavelength * float(np.abs(fits[a][u].gains).sum()) * (most - least) / (grid - 1) / 2.0
-        best = (np.abs(value).max(0) + between) ** 2
-        gain = np.bincount(problem.block_of_tone, best) / problem.tones
+        fit = fits[a][u]
+        places = np.array_split(np.linspace(least, most, grid), max(1, grid // 32))
+        best = np.max([np.abs(fit.predict(part, centres)[0]).max(0) for part in places], axis=0)
+        sizes, delays = np.abs(fit.gains), np.asarray(fit.delays, float)
+        late = np.abs(delays - float(sizes @ delays) / float(sizes.sum()))
+        between = 2.0 * np.pi * (float(sizes.sum()) / problem.wavelength * (most - least) / (grid - 1) / 2.0 + reach * float(sizes @ late))
+        gain = (best + between) ** 2
         levels.append(np.sqrt(problem.element_power_w[a]).sum() ** 2 / (noise[u] * (problem.tones / gain).sum()))
     return to_db(min(levels))
