@@ -46,7 +46,7 @@ def noise_threshold(numerology: Numerology, cells: float, channels: int = 1, wav
 
 
 def foreign_threshold(numerology: Numerology, tried: int, waves: int = 1) -> float:
-    """Metric that another device's preamble passes with probability 1e-3: it repeats itself too, so a pair tells no more than one symbol."""
+    """Metric that another device's preamble passes with probability 1e-3: it repeats itself too, a pair tells no more than one."""
     return float(gammainccinv(waves, FALSE_ALARM / (tried * 4 * numerology.fft))) / numerology.used
 
 

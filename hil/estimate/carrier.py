@@ -244,10 +244,12 @@ class _Fit:
             product = np.sum(self.matched[:, mine[1:]] * np.conj(self.matched[:, mine[:-1]]) / level, axis=(0, 2))
             size = np.abs(product)
             own = np.sum(self.power[mine[1:]] * self.power[mine[:-1]] ** 2 * np.abs(self.gains[group][:, None]) ** 2 / level, axis=(0, 2))
-            turns.append(np.angle(product))
-            lags.append(np.diff(self.times[mine]))
-            noise.append((own + 0.5 * np.sum(self.power[mine[1:]] * self.power[mine[:-1]], axis=-1)) / np.maximum(size, 1e-300) ** 2)
-        if not turns:
+            spread = own + 0.5 * np.sum(self.power[mine[1:]] * self.power[mine[:-1]], axis=-1)
+            clear = size**2 > 2.0 * spread
+            turns.append(np.angle(product[clear]))
+            lags.append(np.diff(self.times[mine])[clear])
+            noise.append(spread[clear] / size[clear] ** 2)
+        if not sum(len(part) for part in turns):
             return 0.0
         turn, lag, variance = np.concatenate(turns), np.concatenate(lags), np.concatenate(noise)
         # Medians: a narrow interferer turns the few symbols that repeat each other. A squared Gaussian has median 0.4549 of its mean, known

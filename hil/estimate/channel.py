@@ -153,7 +153,7 @@ def _tracking(numerology: Numerology, value: NDArray[np.complex128], comb: Comb,
 def _drift(
     numerology: Numerology, value: NDArray[np.complex128], comb: Comb, times: NDArray[np.float64], carrier: Carrier
 ) -> NDArray[np.complex128]:
-    """(channel, block, antenna, antenna) covariance from the carrier's error times the time from its epoch at which an antenna was heard."""
+    """(channel, block, antenna, antenna) covariance from the carrier's error times how long after its epoch an antenna was heard."""
     late = np.array([times[comb.number % comb.antennas == turn].mean() for turn in range(comb.antennas)]) - carrier.centre_s
     tone, antenna = np.arange(numerology.used)[:, None], np.arange(comb.antennas)
     slide = numerology.block_mean(value * late[(antenna - tone) % comb.antennas], axis=1)

@@ -24,8 +24,8 @@ UNRESOLVED = 0.3  # over the bandwidth: below this separation the order of paths
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
-    """joint.value: (carrier offset in Hz, delay of frame sample 0 in seconds after the capture's first sample as it stands at `centre_s`);
-    joint.covariance: (2, 2), diagonal because it holds at the energy centroid `centre_s`, seconds after the first sample."""
+    """Carrier offset in Hz and delay of frame sample 0 in seconds after the capture's first sample, both in `joint` at the energy centroid
+    `centre_s` (seconds after the first sample): there, and only there, their covariance (2, 2) is diagonal."""
 
     joint: Estimate
     centre_s: float
@@ -34,7 +34,8 @@ class Arrival:
 def one_path(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, passes: int = 2) -> Arrival:
     """Joint maximum likelihood of (carrier offset in Hz, arrival in seconds) through one complex gain per receive channel.
 
-    For cables and single paths with one transmit antenna: a second path biases it, and only the residual test tells. Flagged below threshold when the likelihood peak is not ln(cells) + 10.5 above the noise.
+    For cables and single paths with one transmit antenna: a second path biases it, and only the residual test tells. Flagged below
+    threshold when the likelihood peak is not ln(cells) + 10.5 above the noise.
     """
     numerology, rate = frame.numerology, frame.numerology.sample_rate_hz
     start, cfo, carrier_hz = float(coarse.start), float(coarse.cfo_hz), capture.carrier_hz
