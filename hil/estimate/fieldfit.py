@@ -26,7 +26,7 @@ class Observations:
     """What was measured, aligned and projected."""
 
     values: NDArray[np.complex128]  # (row, dimension)
-    variance: NDArray[np.float64]  # (row,) of each entry
+    variance: NDArray[np.float64]  # (row, dimension) of each entry: noise, and what moves between visits
     positions: NDArray[np.float64]  # (row,) metres as read back
     visit: NDArray[np.intp]  # (row,)
     displacement: NDArray[np.intp]  # (row,) which displacement parameter; the anchor's rows share number 0
@@ -155,7 +155,7 @@ def stepped(state: State, step: NDArray[np.float64]) -> State:
 def cost(state: State, seen: Observations) -> float:
     """Minus twice the log posterior, up to a constant."""
     precision, away = prior(state, seen)
-    misfit = np.abs(seen.values - model(state, seen)) ** 2 / seen.variance[:, None]
+    misfit = np.abs(seen.values - model(state, seen)) ** 2 / seen.variance
     return float(2.0 * misfit.sum() + np.sum(precision * away**2))
 
 
@@ -182,7 +182,7 @@ class Linear:
 
 def linearise(state: State, seen: Observations) -> Linear:
     value, slopes = jacobian(state, seen)
-    weight = np.sqrt(2.0 / seen.variance)[:, None]
+    weight = np.sqrt(2.0 / seen.variance)
     scale = scales(state, seen)
     slopes = (slopes * weight[..., None]).reshape(-1, scale.size) * scale
     residual = ((seen.values - value) * weight).ravel()
@@ -229,13 +229,13 @@ def strongest(state: State, seen: Observations, search: Search) -> tuple[float, 
     residual = (seen.values - model(state, seen)) * np.exp(-1j * state.phases[seen.visit])[:, None]
     weight = 1.0 / seen.variance
     atoms = seen.basis.atoms(search.delays)[0]  # (delay, dimension)
-    spectrum = (residual * weight[:, None]) @ atoms.conj().T  # (row, delay)
+    spectrum = (residual * weight) @ atoms.conj().T  # (row, delay)
     cosine, bend = (a.ravel() for a in np.meshgrid(search.cosines, search.curvatures, indexing="ij"))
     grid = Sources(np.ones(cosine.size, complex), cosine, bend, *np.zeros((2, cosine.size)))
     positions = _at(state, seen)
     steering = np.exp(-2j * np.pi / seen.wavelength * excess(positions, grid.cosines, grid.curvatures)[0])  # (row, cell)
     match = steering.conj().T @ spectrum  # (cell, delay)
-    energy = weight.sum() * np.sum(np.abs(atoms) ** 2, axis=1)
+    energy = np.abs(atoms) ** 2 @ weight.sum(axis=0)
     peak = np.abs(match) ** 2 / energy
     cell, late = np.unravel_index(np.argmax(peak), peak.shape)
     gain = complex(match[cell, late] / energy[late])

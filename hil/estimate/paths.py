@@ -23,6 +23,8 @@ from hil.estimate.visits import align
 
 __all__ = ["LeftOut", "PathFit", "Settings", "fit"]
 
+ECHO_MARGIN = 2.0  # an echo is one wave over all elements of a visit, counted here as independent on each: room for its larger scatter
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -33,6 +35,7 @@ class Settings:
     window: tuple[float, float] = (-0.15e-6, 0.45e-6)  # delays kept of the data
     search: tuple[float, float] = (-0.05e-6, 0.25e-6)  # where paths are looked for
     spread: tuple[float, float] = (-0.03e-6, 0.18e-6)  # where unresolved energy may lie
+    echoes: tuple[float, float] = (-0.03e-6, 0.12e-6)  # where the echo of what moves may lie
     most_paths: int = 12
     unresolved: bool = True  # carry the field of weak plane waves
     widenings: int = 3  # times its power may be raised by 6 dB until every left-out visit is predicted within its covariance
@@ -46,7 +49,7 @@ class LeftOut:
     ratio: float
     passed: bool
     worst: float  # largest ratio of one visit
-    error_db: float  # prediction error over channel power of the left-out visits, noise of the measurement taken off
+    error_db: float  # prediction error over channel power of the left-out visits, noise taken off (not below a quarter of the expected)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +85,16 @@ class PathFit:
     @property
     def resolved(self) -> Sources:
         return Sources(*(a[: self.order] for a in self.everything))
+
+    @property
+    def cosine_std(self) -> NDArray[np.float64]:
+        """(order,) standard deviation of every resolved path's cosine."""
+        return np.sqrt(np.diag(self.covariance)[: engine.PER_PATH * self.order : engine.PER_PATH])
+
+    @property
+    def cosine_bound_std(self) -> NDArray[np.float64]:
+        """(order,) the same from the bound."""
+        return np.sqrt(np.diag(self.bound)[: engine.PER_PATH * self.order : engine.PER_PATH])
 
     @property
     def everything(self) -> Sources:
@@ -153,21 +166,23 @@ def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def fit(
     positions: Any, channel: Any, variance: Any, frequencies_hz: Any, *, wavelength: float, anchor: int, position_std: float = 0.0,
-    settings: Settings = Settings(),
+    moving: Any = 0.0, settings: Settings = Settings(),
 ) -> PathFit:  # fmt: skip
     """Fit the paths of one link from V visits of n elements.
 
     positions: (visit, antenna) metres of local x as read back. channel: (visit, antenna, tone) least-squares estimate per tone; every visit
     may have its own phase and delay. variance: of its white error per tone, (visit,), (visit, antenna) or scalar. frequencies_hz: (tone,)
-    baseband. anchor: the element that stays put in all visits. position_std: metres, of every read-back.
+    baseband. anchor: the element that stays put in all visits. position_std: metres, of every read-back. moving: power per tone of the echo of whatever walks
+    about, shaped like `variance`: new in every visit, it is noise to the room, but noise gathered in a few delays.
     """
     positions, channel = np.asarray(positions, dtype=float), np.asarray(channel, dtype=complex)
     frequencies = np.asarray(frequencies_hz, dtype=float)
     variance = _checked(positions, channel, np.asarray(variance, dtype=float), frequencies, anchor, position_std)
+    moving = _per_row(np.asarray(moving, dtype=float), positions)
     aligned, phases, delays = align(channel, frequencies, anchor)
     start = _arrival(aligned, frequencies)
     aligned = aligned * np.exp(2j * np.pi * start * frequencies)
-    seen = _observations(positions, aligned, variance, frequencies, wavelength, anchor, position_std, settings)
+    seen = _observations(positions, aligned, variance, moving, frequencies, wavelength, anchor, position_std, settings)
     state, orders = _search(seen, settings)
     waves = _waves(seen, settings)
     unresolved = 0.0
@@ -191,9 +206,7 @@ def _checked(
             "shape", "positions, channel and tones disagree", found=f"{positions.shape}, {channel.shape}, {frequencies.shape}",
             allowed="(visit, antenna), (visit, antenna, tone), (tone,)",
         )  # fmt: skip
-    if variance.ndim == 1:
-        variance = variance[:, None]
-    variance = np.broadcast_to(variance, positions.shape)
+    variance = _per_row(variance, positions)
     if not (np.all(np.isfinite(channel)) and np.all(np.isfinite(positions)) and np.all(variance > 0.0) and np.all(np.isfinite(variance))):
         raise InputError("not-finite", "channels and positions must be finite, variances positive", found="NaN, infinity or zero variance")
     if not 0 <= anchor < positions.shape[1]:
@@ -205,6 +218,11 @@ def _checked(
             allowed=f"{1e3 * (6.0 * position_std):.3f} mm (6 std)", fix="name the element that stays put",
         )  # fmt: skip
     return variance
+
+
+def _per_row(value: NDArray[np.float64], positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(visit, antenna) of a scalar, (visit,) or (visit, antenna)."""
+    return np.broadcast_to(value[:, None] if value.ndim == 1 else value, positions.shape)
 
 
 def _arrival(aligned: NDArray[np.complex128], frequencies: NDArray[np.float64]) -> float:
@@ -221,16 +239,17 @@ def _arrival(aligned: NDArray[np.complex128], frequencies: NDArray[np.float64]) 
 
 
 def _observations(
-    positions: NDArray, aligned: NDArray, variance: NDArray, frequencies: NDArray, wavelength: float, anchor: int, position_std: float,
-    settings: Settings,
+    positions: NDArray, aligned: NDArray, variance: NDArray, moving: NDArray, frequencies: NDArray, wavelength: float, anchor: int,
+    position_std: float, settings: Settings,
 ) -> Observations:  # fmt: skip
     visits, antennas = positions.shape
-    basis = DelayBasis.of_window(frequencies, *settings.window)
+    basis, gathered = DelayBasis.of_window(frequencies, *settings.window).turned(*settings.echoes)
     number = np.zeros((visits, antennas), dtype=np.intp)  # the anchor has not moved: one displacement for all its rows
     others = [n for n in range(antennas) if n != anchor]
     number[:, others] = 1 + np.arange(visits * (antennas - 1)).reshape(visits, antennas - 1)
     return Observations(
-        basis.project(aligned).reshape(visits * antennas, -1), variance.ravel().copy(), positions.ravel(),
+        basis.project(aligned).reshape(visits * antennas, -1), variance.reshape(-1, 1) + ECHO_MARGIN * moving.reshape(-1, 1) * gathered,
+        positions.ravel(),
         np.repeat(np.arange(visits), antennas), number.ravel(), basis, wavelength, float(position_std),
     )  # fmt: skip
 
@@ -354,6 +373,9 @@ def _left_out(seen: Observations, here: engine.Linear, covariance: NDArray[np.fl
         total, degrees, worst = total + statistic, degrees + freedom, max(worst, statistic / freedom)
         passed &= special.gammainc(freedom / 2.0, statistic / 2.0) < 1.0 - 0.01 / seen.visits
         mine = seen.visit == number
-        error += max(np.sum((parts / values[keep]) ** 2) - freedom, 0.0) * float(np.mean(seen.variance[mine])) / 2.0
+        apart = (vectors[:, keep] @ (parts / values[keep])) ** 2 - 1.0  # prediction minus measurement, its own noise taken off
+        noise = np.tile(seen.variance[mine].ravel() / 2.0, 2)
+        expected = np.sum(vectors[:, keep] ** 2 / values[keep], axis=1) - 1.0
+        error += max(float(np.sum(apart * noise)), 0.25 * float(np.sum(np.maximum(expected, 0.0) * noise)))
         power += float(np.sum(np.abs(seen.values[mine]) ** 2))
-    return LeftOut(total / max(degrees, 1.0), bool(passed), worst, float(10.0 * np.log10(max(error / max(power, 1e-300), 1e-12))))
+    return LeftOut(total / max(degrees, 1.0), bool(passed), worst, float(10.0 * np.log10(max(error / max(power, 1e-300), 1e-8))))

@@ -69,6 +69,13 @@ class DelayBasis:
         vectors, values, _ = np.linalg.svd(np.exp(-2j * np.pi * np.outer(frequencies, delays)), full_matrices=False)
         return cls(frequencies, vectors[:, values > floor * values[0]].conj().T.copy())
 
+    def turned(self, earliest: float, latest: float) -> tuple[DelayBasis, NDArray[np.float64]]:
+        """The same space in the basis in which a path of unit power, anywhere in these delays, has uncorrelated entries; their powers."""
+        atoms = self.atoms(np.linspace(earliest, latest, 33))[0]
+        powers, vectors = np.linalg.eigh(atoms.T @ atoms.conj() / len(atoms))
+        matrix = np.eye(self.frequencies.size, dtype=complex) if self.matrix is None else self.matrix
+        return DelayBasis(self.frequencies, vectors.conj().T @ matrix), np.maximum(powers, 0.0)
+
     @property
     def dimension(self) -> int:
         return self.frequencies.size if self.matrix is None else self.matrix.shape[0]

@@ -60,7 +60,8 @@ def test_the_fit_holds_its_protocol_and_names_the_true_paths():
     bend = 1.0 / np.linalg.norm(away, axis=1)
     strongest = int(np.argmin(np.abs(fit.resolved.cosines - truth[0])))
     std = np.sqrt(np.diag(fit.covariance))
-    assert abs(fit.cosines[strongest] - truth[0]) < 5 * std[6 * strongest]
+    assert fit.cosine_std == pytest.approx(std[: 6 * fit.order : 6]) and np.all(fit.cosine_bound_std <= fit.cosine_std * (1 + 1e-9))
+    assert abs(fit.cosines[strongest] - truth[0]) < 5 * fit.cosine_std[strongest]
     assert abs(fit.curvatures[strongest] - bend[0]) < 5 * std[6 * strongest + 1]
     # the protocol's formula alone (narrow-band steering, no taper) is the same channel to -30 dB
     p, f = np.array([-0.2, 0.05, 0.3]), np.array([0.0])

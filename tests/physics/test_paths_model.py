@@ -45,7 +45,7 @@ def scene(rng):
     layouts = visits.plan((-4 * WAVELENGTH, 4 * WAVELENGTH), WAVELENGTH / 2, 4, 3, WAVELENGTH)
     count = layouts.size
     seen = fieldfit.Observations(
-        np.zeros((count, 10), complex), rng.uniform(0.5, 2.0, count), layouts.ravel(), np.repeat(np.arange(3), 4),
+        np.zeros((count, 10), complex), rng.uniform(0.5, 2.0, (count, 1)), layouts.ravel(), np.repeat(np.arange(3), 4),
         np.where(np.arange(count) % 4 == 0, 0, np.cumsum(np.arange(count) % 4 > 0)), DelayBasis.of_window(TONES, -0.1e-6, 0.3e-6),
         WAVELENGTH, 1e-4,
     )  # fmt: skip
