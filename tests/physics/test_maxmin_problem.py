@@ -83,6 +83,13 @@ def test_illegal_positions_are_refused(problem, positions, id):
     assert caught.value.id == id
 
 
+def test_a_read_back_may_fall_short_by_the_stated_tolerance(problem):
+    near = silent(problem, problem.centre * (1 - 1e-5))
+    problem.check(near, place_tolerance=1e-6)
+    with pytest.raises(InputError, match="spacing"):
+        problem.check(near, place_tolerance=1e-7)
+
+
 def test_a_cap_exceeded_by_a_millionth_is_refused_with_the_element_named(problem):
     w = problem.scale(np.ones((2, 3, 4, 1)))
     problem.check(silent(problem, w=w))

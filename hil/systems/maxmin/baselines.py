@@ -46,12 +46,11 @@ class FixedRzf(Fixed):
 
     name: str = "fixed-rzf"
 
-    def at(self, problem: Problem, knowledge: Knowledge, *, bounded: bool = True) -> Design:
+    def at(self, problem: Problem, knowledge: Knowledge) -> Design:
         field = known_field(problem, knowledge)
         w = problem.scale(regularised_zero_forcing(problem, field)[..., None])[..., 0]
-        limits = bounds(problem, knowledge, field) if bounded else {}
-        return judged(problem, knowledge, field, w, designer=self.name, steps=1, stopped="closed form", promised=None,
-                      promised_each=None, **limits)  # fmt: skip
+        facts = {"designer": self.name, "steps": 1, "stopped": "closed form", "promised": None, "promised_each": None}
+        return judged(problem, knowledge, field, w, **facts, **bounds(problem, knowledge, field))
 
 
 def regularised_zero_forcing(problem: Problem, field: Field) -> NDArray[np.complex128]:

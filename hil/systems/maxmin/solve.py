@@ -53,19 +53,25 @@ class Robust:
 
         unsounded = replace(knowledge, channel=None, radius=None)
         layouts = place(problem, knowledge, robust=self.heeds_sets)
-        candidates = [*layouts.positions[: self.finalists], np.asarray(knowledge.positions)]
-        designs = [self.at(problem.at(p), unsounded, bounded=False) for p in candidates]
-        score = [d.promised if self.heeds_sets else d.predicted for d in designs]
-        best = self.at(problem.at(candidates[int(np.argmax(score))]), unsounded)
-        return replace(best, steps=layouts.steps + best.steps)
+        candidates = [problem.at(p) for p in (*layouts.positions[: self.finalists], np.asarray(knowledge.positions))]
+        solved = [self.solved(candidate, unsounded) for candidate in candidates]
+        best = int(np.argmax([design.promised if self.heeds_sets else design.predicted for design, _, _ in solved]))
+        design = self.bounded(candidates[best], unsounded, *solved[best])
+        return replace(design, steps=layouts.steps + design.steps)
 
-    def at(self, problem: Problem, knowledge: Knowledge, *, bounded: bool = True) -> Design:
-        """Precoders at `problem.positions`."""
+    def at(self, problem: Problem, knowledge: Knowledge) -> Design:
+        """Precoders at `problem.positions`, with the bounds."""
+        return self.bounded(problem, knowledge, *self.solved(problem, knowledge))
+
+    def solved(self, problem: Problem, knowledge: Knowledge) -> tuple[Design, Field, precoders.Solution]:
         field = known_field(problem, knowledge)
         steering = bound.target_steering(problem, knowledge)
         solution = precoders.solve(problem, field if self.heeds_sets else field.exact(), steering)
-        limits = bounds(problem, knowledge, field, solution if self.heeds_sets else None) if bounded else {}
-        return judged(problem, knowledge, field, solution.w, designer=self.name, steps=solution.solves, stopped=solution.stopped, **limits)
+        facts = {"designer": self.name, "steps": solution.solves, "stopped": solution.stopped}
+        return judged(problem, knowledge, field, solution.w, **facts), field, solution
+
+    def bounded(self, problem: Problem, knowledge: Knowledge, design: Design, field: Field, solution: precoders.Solution) -> Design:
+        return replace(design, **bounds(problem, knowledge, field, solution if self.heeds_sets else None))
 
 
 @dataclass(frozen=True)
