@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 Result = TypeVar("Result")
 
@@ -60,7 +60,7 @@ class Clock(Protocol):
         """
 
 
-def _all_or_first_error(results: list, errors: list[BaseException | None]) -> list:
+def _all_or_first_error(results: list[Any], errors: list[BaseException | None]) -> list[Any]:
     for error in errors:
         if error is not None:
             raise error
@@ -91,7 +91,7 @@ class VirtualClock:
 
     def together(self, calls: Sequence[Callable[[], Result]]) -> list[Result]:
         start = latest = self._now
-        results: list = []
+        results: list[Any] = []
         errors: list[BaseException | None] = []
         for call in calls:
             self._now = start

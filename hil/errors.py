@@ -7,6 +7,7 @@ and `exit_code` is what the command line leaves with (2 input, 3 bench, 4 safe s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class HilError(Exception):
@@ -30,11 +31,11 @@ class HilError(Exception):
         second = "; ".join(fact for fact in facts if fact)
         return f"{first}\n  {second}" if second else first
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.__dict__)
 
 
-def _rebuild(kind: type[HilError], state: dict) -> HilError:
+def _rebuild(kind: type[HilError], state: dict[str, Any]) -> HilError:
     error = kind.__new__(kind)
     error.__dict__.update(state)
     Exception.__init__(error, error.message)
