@@ -191,10 +191,10 @@ class Problem:
         hottest = float(np.max(self.element_power(w[..., None]) / self.element_power_w))
         return w * ((1.0 - 1e-12) / np.sqrt(hottest)) if hottest > 0.0 else w
 
-    def check(self, design: Design, *, target: ArrayLike | None = None, place_tolerance: float = PLACE_TOLERANCE) -> None:
+    def check(self, design: Design, *, target: ArrayLike | None = None) -> None:
         """InputError when a design is malformed, exceeds a cap, leaves a rail, crowds elements, or misses the floor (if `target`).
 
-        place_tolerance: metres by which positions may fall short, for designs at positions that a stage read back.
+        Positions are judged by the rails only where the problem leaves them free.
         """
         w, p = np.asarray(design.precoders), np.asarray(design.positions)
         shape = (len(self.arrays), self.blocks, self.elements)
@@ -210,19 +210,19 @@ class Problem:
                              found=f"{self.element_power(w)[a, n]:.6e} W", allowed=f"{self.element_power_w[a, n]:.6e} W")  # fmt: skip
         if self.positions is None:  # fixed ones are where a stage has said they are, a step beside the limit perhaps
             for a, rail in enumerate(self.arrays):
-                check_rail(rail, p[a], f"{design.designer} transmitter {a}".strip(), place_tolerance)
+                check_rail(rail, p[a], f"{design.designer} transmitter {a}".strip())
         if target is not None and self.target_power(w, p, target) < self.floor_w * (1.0 - 1e-6):
             raise InputError("target-floor", "too little power towards the target", where=design.designer,
                              found=f"{self.target_power(w, p, target):.6e} W", allowed=f"at least {self.floor_w:.6e} W")  # fmt: skip
 
 
-def check_rail(rail: Rail, positions: Sequence[float] | NDArray[np.float64], where: str = "", tolerance: float = PLACE_TOLERANCE) -> None:
-    """InputError unless positions (antenna,) ascend, keep their spacing and stay within the travel, all to `tolerance` metres."""
+def check_rail(rail: Rail, positions: Sequence[float] | NDArray[np.float64], where: str = "") -> None:
+    """InputError unless positions (antenna,) ascend, keep their spacing and stay within the travel (to a nanometre)."""
     p = np.asarray(positions, float)
     least, most = rail.travel
-    if p.min() < least - tolerance or p.max() > most + tolerance:
+    if p.min() < least - PLACE_TOLERANCE or p.max() > most + PLACE_TOLERANCE:
         raise InputError("travel", "a position outside the rail", where=where, found=f"{p.min():.9f} to {p.max():.9f} m",
                          allowed=f"{least:.9f} to {most:.9f} m")  # fmt: skip
-    if np.any(np.diff(p) < rail.spacing - tolerance):
+    if np.any(np.diff(p) < rail.spacing - PLACE_TOLERANCE):
         raise InputError("spacing", "elements too close or out of order", where=where, found=f"{np.diff(p).min():.9f} m",
                          allowed=f"at least {rail.spacing:.9f} m")  # fmt: skip
