@@ -92,10 +92,36 @@ class Color(StrEnum):
     never = "never"
 
 
+# -- completion: from names on disk, nothing heavy ----------------------------------------------------------------------------------------
+
+
+def _run_names(incomplete: str) -> list[str]:
+    folder = Path("runs")
+    names = sorted((one.parent.name for one in folder.glob("*/run.json")), reverse=True) if folder.is_dir() else []
+    return [name for name in ["last", *names] if name.startswith(incomplete)]
+
+
+def _example_names(incomplete: str) -> list[str]:
+    from hil.commands.bench import examples
+
+    return [name for name in examples() if name.startswith(incomplete)]
+
+
+def _designer_names(incomplete: str) -> list[str]:
+    return [name for name in ("robust", "nominal") if name.startswith(incomplete)]
+
+
 Bench = Annotated[
     list[Path] | None, typer.Argument(metavar="BENCH", help="a folder, or its scenario.toml and testbed.toml", show_default=False)
 ]
-RunName = Annotated[str, typer.Argument(metavar="[RUN]", help="name, unique part of one, path, last, last~1")]
+RunName = Annotated[str, typer.Argument(metavar="[RUN]", help="name, unique part of one, path, last, last~1", autocompletion=_run_names)]
+Example = Annotated[str, typer.Option("--from", metavar="EXAMPLE", help="bench to begin with", autocompletion=_example_names)]
+Designer = Annotated[
+    str | None, typer.Option(metavar="D", help="robust, nominal, or module:Class", show_default=False, autocompletion=_designer_names)
+]
+Resume = Annotated[
+    str | None, typer.Option(metavar="RUN", help="go on with an interrupted run", show_default=False, autocompletion=_run_names)
+]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="where results go")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="errors only")]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, show_default=False, help="states and settings; -vv wire traffic")]
@@ -126,7 +152,7 @@ def _top(version: Annotated[bool, typer.Option("--version", callback=_version, i
 @app.command(cls=Exampled, rich_help_panel="start", epilog="hil new my-lab\nhil new my-lab --from quickstart")
 def new(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="folder to make")],
-    example: Annotated[str, typer.Option("--from", metavar="EXAMPLE", help="bench to begin with")] = "quickstart",
+    example: Example = "quickstart",
     quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
 ) -> None:  # fmt: skip
     """Start a bench from an example."""
@@ -150,12 +176,12 @@ def check(
 def run(
     bench: Bench = None,
     rounds: Annotated[int | None, typer.Option(metavar="N", help="at most, baselines not counted", show_default=False)] = None,
-    designer: Annotated[str | None, typer.Option(metavar="D", help="robust, nominal, or module:Class", show_default=False)] = None,
+    designer: Designer = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="of all randomness")] = 1,
     depth: Annotated[Depth, typer.Option(help="emulated: one process, or real node processes")] = Depth.process,
     air: Annotated[bool, typer.Option("--air", help="the hardware: radiates and moves, asks first")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="describe only, open nothing")] = False,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="go on with an interrupted run", show_default=False)] = None,
+    resume: Resume = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="skip the question that --air asks")] = False,
     timeout: Annotated[float | None, typer.Option(metavar="S", min=0.1, help="longest wait for one answer", show_default=False)] = None,
     runs: Runs = Path("runs"),

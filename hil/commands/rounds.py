@@ -12,6 +12,7 @@ from hil.scenario import Scenario
 from hil.testbed import Testbed
 
 HEADER = "round  design     promised predicted measured  bound   worst user, dB; target error (CRLB), m   EVM   moved    took"
+_BAR = 20  # characters
 _WORSE = {"sparse": "fixed", "fixed": "fixed-rzf"}
 _WHY = {"sparse": "need motion", "fixed": "only a wider array", "fixed-rzf": "only a better precoder"}
 
@@ -68,6 +69,8 @@ class RoundsView:
     _open: dict[tuple[int, str], Row] = field(default_factory=dict)
     _held: Row | None = None
     _stop_change_db: float = 0.0
+    _steps: int = 0  # what there is to do at most: exploring, baselines, rounds
+    _recorded: int = 0
     _began: float = 0.0
     _header: bool = False
 
@@ -76,6 +79,7 @@ class RoundsView:
     def opening(self, folder: str, seed: int, depth: str, scenario: Scenario, testbed: Testbed) -> None:
         """The lines before the first round."""
         self._stop_change_db = scenario.rounds.stop_change_db
+        self._steps = 1 + len(scenario.design.baselines) + scenario.rounds.max
         clock = "virtual time" if depth == "process" else "wall time"
         self._line(f"run     {folder}      seed {seed}, depth {depth}, {clock}")
         self._line(f"bench   {bench_line(scenario, testbed)}")
@@ -137,14 +141,17 @@ class RoundsView:
             self._held.took = now - self._held.began
             self.rows.append(self._held)
         self._began = now
+        self._recorded += 1
 
     def _on_state(self, event: Mapping[str, Any]) -> None:
         if event.get("to") not in ("idle", "safe"):
             self._release()
+            self._bar(int(event.get("round") or 0), str(event.get("designer") or ""), str(event.get("to")))
 
     def _on_ended(self, event: Mapping[str, Any]) -> None:
         self.how, self.ended = str(event.get("how")), event
         self._release(self.remark)
+        self.streams.status("")
 
     def _on_warned(self, event: Mapping[str, Any]) -> None:
         self._line(f"warning[{event.get('id')}] {event.get('device') or ''} {event.get('message')}".replace("  ", " "))
@@ -167,6 +174,11 @@ class RoundsView:
             self._line(self.streams.paint(HEADER, "bold"))
             self._header = True
         self._line(row.line + (f"   {remark}" if remark else ""))
+
+    def _bar(self, number: int, designer: str, state: str) -> None:
+        """How far it has come, on the line that is written over."""
+        done = min(_BAR, _BAR * self._recorded // max(1, self._steps))
+        self.streams.status(f"[{'#' * done}{'.' * (_BAR - done)}]  round {number} {designer} {state}".replace("  ", " "))
 
     def _verbose(self, kind: str, event: Mapping[str, Any]) -> None:
         if kind in ("state", "opened", "levelled", "applied", "muted", "judged", "moved") or self.streams.verbose > 1:

@@ -28,6 +28,7 @@ class Streams:
     color: str = "auto"
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
+    _status: bool = False
 
     def __post_init__(self) -> None:
         level = {0: logging.WARNING, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
@@ -39,12 +40,26 @@ class Streams:
     def result(self, text: str) -> None:
         """A line of the result; not with --json, whose one object says it all."""
         if not self.json:
+            self._wipe()
             print(text, file=self.out, flush=True)
 
     def say(self, text: str) -> None:
         """Progress."""
         if not self.quiet:
+            self._wipe()
             print(text, file=self.err, flush=True)
+
+    def status(self, text: str) -> None:
+        """The one line that is written over, under all others; only where somebody looks at a screen."""
+        if not self.quiet and self.terminal(self.err):
+            self._wipe()
+            print(text, end="", file=self.err, flush=True)
+            self._status = bool(text)
+
+    def _wipe(self) -> None:
+        if self._status:
+            print("\r\x1b[2K", end="", file=self.err)
+            self._status = False
 
     def done(self, result: Mapping[str, Any], ok: bool = True) -> None:
         """The one JSON object of a command that came to its end."""
@@ -53,6 +68,7 @@ class Streams:
 
     def failed(self, error: HilError) -> None:
         """An error in its two lines; with --json also as the one object on stdout."""
+        self._wipe()
         for line in error.message.splitlines():
             head, bracket, rest = line.partition("] ")
             print(

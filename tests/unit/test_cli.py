@@ -192,6 +192,33 @@ def test_a_flag_that_makes_the_scenario_wrong(capsys: pytest.CaptureFixture[str]
     assert code == 2 and err.startswith("error[out-of-range]") and "rounds.max" in err
 
 
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("hil report 2026", "20260314-152033-quickstart-k7qd"),
+        ("hil run --resume la", "last"),
+        ("hil run --designer n", "nominal"),
+        ("hil new x --from q", "quickstart"),
+        ("hil ch", "check"),
+        ("hil run --depth n", "nodes"),
+    ],
+)
+def test_completion_knows_names_on_disk(typed: str, wanted: str, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "20260314-152033-quickstart-k7qd"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    words = typed.split()
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(QUICKSTART.parents[1]),
+        "_HIL_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    done = subprocess.run([sys.executable, "-m", "hil.cli"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30)
+    assert done.stdout.split() == [wanted], done.stderr
+
+
 # -- runs, report, node ------------------------------------------------------------------------------------------------------------------
 
 

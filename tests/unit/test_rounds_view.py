@@ -13,6 +13,7 @@ from hil import scenario, testbed
 from hil.commands.rounds import RoundsView
 from hil.commands.streams import Streams
 from hil.commands.trial import exit_code
+from hil.errors import InputError
 
 TRANSCRIPT = """\
 run     runs/20260314-152033-quickstart-k7qd      seed 1, depth process, virtual time
@@ -77,8 +78,17 @@ def events(how: str = "converged", rounds: list[tuple[Any, ...]] = ROUNDS) -> li
 
 
 class Screen(io.StringIO):
+    """A terminal; its value is what stands on it when all is written, `written` everything that was sent to it."""
+
     def isatty(self) -> bool:
         return True
+
+    @property
+    def written(self) -> str:
+        return super().getvalue()
+
+    def getvalue(self) -> str:
+        return "\n".join(line.rpartition("\r\x1b[2K")[2] for line in self.written.split("\n"))
 
 
 def view_of(stream: io.StringIO, **how: Any) -> RoundsView:
@@ -193,3 +203,21 @@ def test_states_with_v_everything_with_vv() -> None:
 def test_warnings_are_shown() -> None:
     warning = {"event": "warned", "round": 1, "t": 1.0, "id": "clipped", "device": "u1", "message": "2 % of samples at the rails"}
     assert "warning[clipped] u1 2 % of samples at the rails" in _lines([warning])[-1]
+
+
+def test_one_progress_bar_under_the_lines_of_a_terminal_and_none_elsewhere() -> None:
+    screen, pipe = Screen(), io.StringIO()
+    shown(screen, events())
+    assert screen.written.count("[....................] round 0 exploring") == 1
+    assert "\r\x1b[2K    0  fixed " in screen.written and "[##########..........] round 3 robust designing" in screen.written
+    assert screen.written.endswith("at rest\n") and "designing" not in screen.getvalue()
+    shown(pipe, events())
+    assert "\x1b" not in pipe.getvalue() and "\r" not in pipe.getvalue()
+
+
+def test_an_error_stands_on_a_line_of_its_own() -> None:
+    screen = Screen()
+    view = shown(screen, events()[:2])
+    assert screen.getvalue().endswith("exploring")
+    view.streams.failed(InputError("usage", "no", key="x"))
+    assert screen.getvalue().endswith("measured within the run\nerror[usage] x: no\n")
