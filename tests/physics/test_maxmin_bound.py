@@ -108,6 +108,14 @@ def test_with_a_floor_robust_is_below_and_near_the_bound(seed):
     assert limit <= free.level * 10 ** (0.05 / 10)
 
 
+def test_the_bound_of_zero_forcing_knows_no_floor():
+    """Where the floor is dear, a design that ignores it passes the bound of those that keep it, and must not pass its own."""
+    scene = room(12, users=((14.0, 1.0, 1.5), (12.0, -3.0, 1.5)))
+    problem, knowledge = scene.problem.at(scene.problem.centre), scene.knowledge(scene.problem.centre)
+    free, kept = (designers[name]()(problem, knowledge) for name in ("fixed-rzf", "fixed"))
+    assert kept.bound < free.predicted <= free.bound
+
+
 def test_a_botched_certificate_is_repaired_into_a_true_one():
     """Whatever prices and eta are handed in, surplus > 0 only at levels that our designer does not reach."""
     _, problem, knowledge, field = at_random(2, blocks=3, floor_dbm=-9.0)

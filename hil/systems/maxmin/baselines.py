@@ -41,7 +41,7 @@ class Sparse(Fixed):
 @dataclass(frozen=True)
 class FixedRzf(Fixed):
     """Half a wavelength apart, regularised zero forcing at the estimate, equal power in every tone. Promises nothing, and knows
-    neither the uncertainty sets nor the floor on power towards the target.
+    neither the uncertainty sets nor the floor on power towards the target; its bound is the one without floor.
     """
 
     name: str = "fixed-rzf"
@@ -50,7 +50,8 @@ class FixedRzf(Fixed):
         field = known_field(problem, knowledge)
         w = problem.scale(regularised_zero_forcing(problem, field)[..., None])[..., 0]
         facts = {"designer": self.name, "steps": 1, "stopped": "closed form", "promised": None, "promised_each": None}
-        return judged(problem, knowledge, field, w, **facts, **bounds(problem, knowledge, field))
+        free = replace(problem, floor_w=0.0)  # a bound with the floor would not hold for a design without
+        return judged(problem, knowledge, field, w, **facts, **bounds(free, knowledge, field))
 
 
 def regularised_zero_forcing(problem: Problem, field: Field) -> NDArray[np.complex128]:
