@@ -172,8 +172,8 @@ def fit(
 
     positions: (visit, antenna) metres of local x as read back. channel: (visit, antenna, tone) least-squares estimate per tone; every visit
     may have its own phase and delay. variance: of its white error per tone, (visit,), (visit, antenna) or scalar. frequencies_hz: (tone,)
-    baseband. anchor: the element that stays put in all visits. position_std: metres, of every read-back. moving: power per tone of the echo of whatever walks
-    about, shaped like `variance`: new in every visit, it is noise to the room, but noise gathered in a few delays.
+    baseband. anchor: the element that stays put in all visits. position_std: metres, of every read-back. moving: power per tone of the
+    echo of whatever walks about, shaped like `variance`: new in every visit, it is noise to the room, but gathered in a few delays.
     """
     positions, channel = np.asarray(positions, dtype=float), np.asarray(channel, dtype=complex)
     frequencies = np.asarray(frequencies_hz, dtype=float)

@@ -29,6 +29,7 @@ class Settings:
     """How a target is looked for."""
 
     reach: float = 4.0  # standard deviations of the prior that the grid covers
+    least_std: float = 0.5  # metres; a sharper prior still leaves the target room to have walked
     step: float = 0.4  # metres between grid points: a third of the beam of +-4 wavelengths at 10 m
     speed: float = 2.0  # m/s, the fastest target looked for
     speed_std: float = 2.0  # m/s, prior of each velocity component
@@ -85,6 +86,7 @@ def locate(
         raise InputError("prior", "a prior is a point and a positive standard deviation", found=f"{prior}, {prior_std}", allowed="(3,) m")
     if not echoes:
         raise InputError("no-transmitter", "no echoes to locate by", fix="capture while at least one transmitter sends")
+    prior_std = np.append(np.maximum(prior_std[:2], settings.least_std), prior_std[2])
     everything = [Pair.of(each, receivers, carrier_hz) for each in echoes]
     starts, cells = _starts(everything, prior, prior_std, settings)
     lobes = _lobes(everything, starts, settings)

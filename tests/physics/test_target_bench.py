@@ -39,9 +39,9 @@ def test_short_or_empty_captures_and_wrong_shapes_are_refused():
 @pytest.mark.slow
 def test_fixes_over_many_walks_on_the_bench():
     good = 0
-    for seed in range(10, 18):
+    for seed in range(10, 14):
         found, place, _ = fixed(seed)
         if found.above_threshold:
             good += 1
             assert np.linalg.norm((found.estimate.value - place)[:2]) < 0.3, seed
-    assert good >= 6
+    assert good >= 3

@@ -113,6 +113,15 @@ def test_misplaced_geometry_is_seen():
     assert "model misfit" in found.estimate.assumptions or not found.above_threshold
 
 
+def test_a_sharp_prior_still_lets_the_target_walk():
+    rng = np.random.default_rng(40)
+    place, velocity = PRIOR + np.array([0.6, -0.8, 0.0]), np.array([0.7, 0.7, 0.0])
+    echoes = [pair(rng, ap, place, velocity, 30.0) for ap in (AP1, AP2)]
+    found = target.locate(echoes, receivers=SENSE, carrier_hz=CARRIER, prior=PRIOR, prior_std=[0.02, 0.02, 0.05])
+    assert found.above_threshold and np.linalg.norm((found.estimate.value - place)[:2]) < 0.3
+    assert found.estimate.covariance[2, 2] == pytest.approx(0.05**2)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(InputError):
         target.locate([], receivers=SENSE, carrier_hz=CARRIER, prior=PRIOR, prior_std=2.0)
@@ -123,8 +132,8 @@ def test_bad_input_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("snr_db", [20.0, 30.0])
 def test_efficiency_and_coverage_over_many_walks(snr_db):
-    found = [(f, place) for f, place, _ in (trial(1000 + s, snr_db) for s in range(60))]
+    found = [(f, place) for f, place, _ in (trial(1000 + s, snr_db) for s in range(36))]
     results = np.array([judged(f, place) for f, place in found if f.above_threshold])
-    assert len(results) >= 48
+    assert len(results) >= 28
     assert np.sqrt(np.mean(results[:, 0] / results[:, 1])) < 1.25
     assert np.mean(results[:, 2] < 5.99) > 0.86
