@@ -66,6 +66,9 @@ class FieldResponse(Protocol):
     def predict(self, positions: Any, frequencies_hz: Any) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
         """Channel (position, frequency) and its error variance (position, frequency), E|h_hat - h|^2."""
 
+    def channel(self, positions: Any, frequencies_hz: Any) -> NDArray[np.complex128]:
+        """The channel alone."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Knowledge:

@@ -9,6 +9,7 @@ and widens the predicted error where there are none.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy import linalg, special
 from hil.errors import InputError
 from hil.estimate import fieldfit as engine
 from hil.estimate.fieldfit import Observations, Search, State
-from hil.estimate.sources import DelayBasis, Sources, respond
+from hil.estimate.sources import DelayBasis, Sources, field, respond
 from hil.estimate.visits import align
 
 __all__ = ["LeftOut", "PathFit", "Settings", "fit"]
@@ -52,7 +53,7 @@ class LeftOut:
     error_db: float  # prediction error over channel power of the left-out visits, noise taken off (not below a quarter of the expected)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class PathFit:
     """Fitted paths; satisfies hil.knowledge.FieldResponse. Phase and delay are those of the first visit.
 
@@ -114,11 +115,13 @@ class PathFit:
         return np.concatenate([own, waves, 1j * waves], axis=-1)
 
     def channel(self, positions: Any, frequencies_hz: Any) -> NDArray[np.complex128]:
-        """(position, frequency) predicted channel alone."""
+        """(position, frequency) predicted channel alone, without its variance: cheap."""
         positions = np.atleast_1d(np.asarray(positions, dtype=float))
-        basis = DelayBasis(np.atleast_1d(np.asarray(frequencies_hz, dtype=float)))
-        answer = respond(self.everything, positions, np.zeros(positions.size), basis, self.wavelength)
-        return np.einsum("plf,l->pf", answer.unit, self.gains)
+        return field(self.everything, positions, np.atleast_1d(np.asarray(frequencies_hz, dtype=float)), self.wavelength)
+
+    @cached_property
+    def _spread(self) -> NDArray[np.float64]:
+        return _root(self.covariance)
 
     def predict(
         self, positions: Any, frequencies_hz: Any, position_std: float = 0.0
@@ -134,7 +137,7 @@ class PathFit:
         slopes = self.prediction_jacobian(positions, frequencies_hz)
         shape = slopes.shape
         flat = slopes.reshape(-1, shape[-1])
-        root = _root(self.covariance)
+        root = self._spread
         spread = (flat @ root).view(np.float64).reshape(shape[0], shape[1], -1)
         variance = np.sum(spread**2, axis=-1)
         if position_std > 0.0:
@@ -150,7 +153,7 @@ class PathFit:
         For sets: hil.uncertainty.real_radius of it.
         """
         slopes = np.swapaxes(self.prediction_jacobian(positions, frequencies_hz), 0, 1)
-        stacked = np.concatenate([slopes.real, slopes.imag], axis=1) @ _root(self.covariance)
+        stacked = np.concatenate([slopes.real, slopes.imag], axis=1) @ self._spread
         if not self.above_threshold:
             return np.broadcast_to(self.level / 2.0 * np.eye(stacked.shape[1]), (stacked.shape[0],) + 2 * (stacked.shape[1],)).copy()
         return stacked @ np.swapaxes(stacked, 1, 2)

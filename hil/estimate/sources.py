@@ -138,3 +138,15 @@ def respond(
     plain = unit / loud
     along = moved * by_p[..., None] + plain * sources.tapers[:, None]
     return Response(unit, late, along, moved * by_c[..., None], moved * by_bend[..., None], plain * positions[:, None, None])
+
+
+def field(sources: Sources, positions: NDArray[np.float64], frequencies_hz: NDArray[np.float64], wavelength: float) -> NDArray[np.complex128]:
+    """All paths together, (position, frequency), by the series of `respond`."""
+    rho = excess(positions, sources.cosines, sources.curvatures)[0]
+    late = rho / SPEED_OF_LIGHT
+    wave = sources.gains * (1.0 + positions[:, None] * sources.tapers) * np.exp(-2j * np.pi / wavelength * rho)
+    total = 0.0
+    for order, atoms in enumerate(DelayBasis(frequencies_hz).atoms(sources.delays, 4)):
+        total = total + wave @ atoms
+        wave = wave * late / (order + 1)
+    return total

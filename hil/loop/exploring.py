@@ -109,6 +109,6 @@ def turn_visits(values: NDArray, fit: PathFit, positions: NDArray, frequency: ND
     """(visit, antenna) values, each visit turned by its own phase onto the fit: visits are not coherent with each other."""
     turned = np.empty_like(values)
     for visit, (value, places) in enumerate(zip(values, positions)):
-        expected = fit.predict(places, frequency)[0][:, 0]
+        expected = fit.channel(places, frequency)[:, 0]
         turned[visit] = value * np.exp(1j * np.angle(np.vdot(value, expected)))
     return turned

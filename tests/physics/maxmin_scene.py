@@ -27,12 +27,15 @@ class Paths:
     above_threshold: bool = True
 
     def predict(self, positions, frequencies_hz):
+        h = self.channel(positions, frequencies_hz)
+        return h, np.full(h.shape, self.variance)
+
+    def channel(self, positions, frequencies_hz):
         p, f = np.asarray(positions, float), np.asarray(frequencies_hz, float)
         reach = 1.0 / self.curvatures
         distance = np.sqrt(reach**2 - 2.0 * reach * p[:, None] * self.cosines + p[:, None] ** 2)
         waves = self.gains * np.exp(-2j * np.pi / WAVELENGTH * (distance - reach))
-        h = waves @ np.exp(-2j * np.pi * self.delays[:, None] * f)
-        return h, np.full(h.shape, self.variance)
+        return waves @ np.exp(-2j * np.pi * self.delays[:, None] * f)
 
 
 @dataclass(frozen=True)

@@ -170,8 +170,7 @@ def anywhere(problem: Problem, knowledge: Knowledge, grid: int = 513) -> float:
     for u, a in enumerate(problem.serving):
         least, most = problem.arrays[a].travel
         fit = fits[a][u]
-        places = np.array_split(np.linspace(least, most, grid), max(1, grid // 32))
-        best = np.max([np.abs(fit.predict(part, centres)[0]).max(0) for part in places], axis=0)
+        best = np.abs(fit.channel(np.linspace(least, most, grid), centres)).max(0)
         sizes, delays = np.abs(fit.gains), np.asarray(fit.delays, float)
         late = np.abs(delays - float(sizes @ delays) / float(sizes.sum()))
         between = 2.0 * np.pi * (float(sizes.sum()) / problem.wavelength * (most - least) / (grid - 1) / 2.0 + reach * float(sizes @ late))
