@@ -7,7 +7,7 @@ channel: the likelihood is the sum over tones of |sum over symbols of Y conj(X)|
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -26,6 +26,8 @@ from hil.waveform.numerology import Numerology
 __all__ = ["Acquisition", "Carrier", "Symbols", "acquire", "refine", "symbols_of"]
 
 _COLOUR_SYMBOLS = 64  # symbols from which each tone's own noise is told well enough to weight it
+_LEAST_TURNS = 12  # pairs of symbols from which a random walk of the phase can be told from noise
+_LOBES = 8  # maxima of the likelihood that are climbed
 _FIRST_PASS = 128  # symbols after the frame's start that the first pass looks at
 LEAST_SYMBOLS_SNR = 10.0**0.9  # symbols x SNR per tone from which the estimate is efficient (9 dB)
 PHASE_NOISE_FLOOR = 1.2  # var(cfo) of Wiener phase of rate s over T: 1.2 s/(T (2 pi)^2)
@@ -214,8 +216,12 @@ class _Fit:
         lags = scipy.fft.ifft(spectrum)[: len(self.times)]
         steps = scipy.fft.fftfreq(length, spacing)
         inside = np.abs(steps) <= min(numerology.spacing_hz / 4.0, 0.5 / spacing)
-        peak = float(steps[inside][np.argmax(spectrum[inside])])
-        return _climb(lags[1:], 2.0 * np.pi * spacing * np.arange(1, len(lags)), peak, 0.125 / (spacing * len(self.times)))
+        peaks = inside & (spectrum >= np.roll(spectrum, 1)) & (spectrum >= np.roll(spectrum, -1))
+        # A comb of many antennas repeats seldom and has near-equal lobes, between which the grid is too coarse to choose: climb them all.
+        first = np.flatnonzero(peaks)[np.argsort(spectrum[peaks])[::-1][:_LOBES]]
+        phase, cell = 2.0 * np.pi * spacing * np.arange(1, len(lags)), 0.125 / (spacing * len(self.times))
+        tops = [_climb(lags[1:], phase, float(step), cell) for step in (steps[first] if len(first) else [0.0])]
+        return max(tops, key=lambda top: float(np.sum((lags[1:] * np.exp(-1j * phase * top)).real)))
 
     def information(self, numerology: Numerology) -> float:
         """Fisher information of the carrier, 1/Hz^2: 2 (2 pi)^2 sum |H|^2/s2 sum |X|^2 (t - mean t)^2, gains projected out."""
@@ -249,7 +255,7 @@ class _Fit:
             turns.append(np.angle(product[clear]))
             lags.append(np.diff(self.times[mine])[clear])
             noise.append(spread[clear] / size[clear] ** 2)
-        if not sum(len(part) for part in turns):
+        if sum(len(part) for part in turns) < _LEAST_TURNS:
             return 0.0
         turn, lag, variance = np.concatenate(turns), np.concatenate(lags), np.concatenate(noise)
         # Medians: a narrow interferer turns the few symbols that repeat each other. A squared Gaussian has median 0.4549 of its mean, known
@@ -303,13 +309,3 @@ def strongest_delay(numerology: Numerology, gains: NDArray[np.complex128]) -> fl
     bend = before - 2.0 * here + after
     lag = at + (0.5 * (before - after) / bend if bend < 0.0 else 0.0)
     return float((lag - length if lag > length / 2 else lag) / length / numerology.spacing_hz)
-
-
-def tracked(earlier: Carrier, start: float) -> Acquisition:
-    """A starting point for `refine` when another capture of the same pair told the carrier and something else the start."""
-    return Acquisition(start, earlier.cfo_hz, 1.0, 0.0)
-
-
-def with_start(carrier: Carrier, start: float) -> Carrier:
-    """The same carrier with another frame start."""
-    return replace(carrier, start=start)

@@ -139,6 +139,15 @@ def test_a_fast_transmitter_arrives_ever_earlier(ppm):
     assert fit.noise[0] == pytest.approx(1.0 / 384 / 1000, rel=0.05)
 
 
+def test_drift_within_a_symbol_is_undone():
+    """At 40 ppm it alone leaves -37 dB; with the wrong sign -31."""
+    rng = np.random.default_rng(22)
+    frame = SoundingFrame(WIDE, 0, 1, 1, 1.0, 8, 28)
+    capture, _ = capture_of(frame, rng, cfo=40e-6 * CARRIER, start=100.0, snr_db=55.0)
+    fit = carrier.refine(capture, frame, acquisition.Acquisition(100.0, 40e-6 * CARRIER, 1.0, 0.0))
+    assert 10 * np.log10(fit.noise[0] * 384) < -49.0
+
+
 def test_noise_is_per_tone_not_per_sample():
     rng = np.random.default_rng(11)
     frame = SoundingFrame(WIDE, 0, 1, 4, 1.0)
@@ -148,14 +157,15 @@ def test_noise_is_per_tone_not_per_sample():
     np.testing.assert_allclose(fit.noise, per_tone * 1e-4, rtol=0.03)
 
 
-def normalised_errors(trials, seed, snr_db, make, symbols_turns=2):
+def normalised_errors(trials, seed, snr_db, make):
     rng = np.random.default_rng(seed)
     out = []
     for _ in range(trials):
         frame, gains, delays = make(rng)
         cfo, start = rng.uniform(-20e3, 20e3), rng.uniform(0, frame.length)
         capture, _ = capture_of(frame, rng, cfo=cfo, start=start, snr_db=snr_db, gains=gains, delays=delays)
-        fit = carrier.refine(capture, frame, carrier.acquire(capture, frame))
+        coarse = acquisition.Acquisition(round(start), cfo + rng.uniform(-800.0, 800.0), 1.0, 0.0)
+        fit = carrier.refine(capture, frame, coarse)
         out.append([(fit.cfo_hz - cfo) / fit.cfo.std[0], (fit.cfo_hz - cfo) / fit.cfo.bound_std[0]])
     return np.array(out)
 
@@ -178,6 +188,17 @@ def stream(rng):
     return MeasuringFrame(NARROW, 0, 1, np.ones((8, 2, 1)) * np.exp(2j * np.pi * rng.random((8, 2, 1))), payload_symbols=16), gains, delays
 
 
+def test_lobes_of_a_comb_that_repeats_seldom_are_told_apart():
+    """16 antennas: their combs repeat every 16 symbols, 1.75 kHz; only preamble, header and closing symbol tell the lobes apart."""
+    rng = np.random.default_rng(23)
+    frame = SoundingFrame(WIDE, 1, 1, 16, 1.0, 32, 36)
+    for _ in range(8):
+        gains, delays = rayleigh(rng, 1, 16)
+        capture, _ = capture_of(frame, rng, cfo=5e3, start=50.0, snr_db=20.0, gains=gains, delays=delays)
+        fit = carrier.refine(capture, frame, acquisition.Acquisition(50.0, 5e3 + rng.uniform(-900, 900), 1.0, 0.0))
+        assert abs(fit.cfo_hz - 5e3) < 5 * fit.cfo.bound_std[0]
+
+
 @pytest.mark.parametrize("make, snr_db, seed", [(three_paths, 20.0, 1), (three_paths, 8.0, 2), (stream, 10.0, 3)])
 def test_carrier_reaches_its_bound(make, snr_db, seed):
     judge(normalised_errors(80, seed, snr_db, make)[:, 1], 80)
@@ -186,9 +207,9 @@ def test_carrier_reaches_its_bound(make, snr_db, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("make, snr_db, seed", [(three_paths, 20.0, 1), (three_paths, 5.0, 2), (stream, 5.0, 3)])
 def test_carrier_reaches_its_bound_in_full(make, snr_db, seed):
-    errors = normalised_errors(1000, seed, snr_db, make)
-    judge(errors[:, 1], 1000)
-    judge(errors[:, 0], 1000)
+    errors = normalised_errors(400, seed, snr_db, make)
+    judge(errors[:, 1], 400)
+    judge(errors[:, 0], 400)
 
 
 def cable(rng, trials, snr_db, turns=1):

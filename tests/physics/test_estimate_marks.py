@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from synthetic import received
@@ -72,4 +74,4 @@ def test_capture_without_a_preamble_is_refused():
     part = Capture.of(whole.samples[:, 12 * 137 : 40 * 137], rate=4e6, carrier=3.5e9)
     fit = carrier.refine(part, frame, acquisition.Acquisition(-12.0 * 137, 5e3, 1.0, 0.0))
     with pytest.raises(HilError):
-        marks.check(part, frame, carrier.with_start(fit, -12.0 * 137), [1])
+        marks.check(part, frame, replace(fit, start=-12.0 * 137), [1])
