@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha512
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from hil import crosscheck, scenario, testbed
+from hil import crosscheck
 from hil.clock import Clock, VirtualClock, WallClock
 from hil.envelope import Limits
 from hil.envelope import Rail as GuardedRail
-from hil.errors import InputError, InputErrors
+from hil.errors import InputError
+from hil.files import read_bench
+from hil.loop.opened import Designed, OpenLab
+from hil.loop.resuming import Before
+from hil.records import Run, RunWriter, new_name, read, resolve
 from hil.scenario import Scenario
-from hil.strict import raise_all
-from hil.testbed import Testbed, Wire
+from hil.testbed import NodeFile, Testbed, Wire
 
 DEPTHS = ("process", "nodes")
+LEASE_S = 0.5  # a node that hears nothing for longer while it radiates or moves mutes and halts
+PROGRESS_S = 120.0  # the lease is not renewed for a controller that shows no progress for longer
 CHARGES = {"estimate": 0.1, "design": 1.0}  # seconds that a virtual clock is charged for computing: knowledge ages during it
 
 
@@ -33,6 +41,7 @@ class Bench:
     scenario: Scenario
     testbed: Testbed
     folder: Path
+    nodes: Mapping[str, NodeFile] = dataclasses.field(default_factory=dict)
 
     def replace(self, changes: Mapping[str, Any]) -> Bench:
         """A changed copy, checked again: key paths as in messages, `{"rounds.max": 4, "emulated.seed": 2}`; testbed keys by their tables."""
@@ -40,9 +49,9 @@ class Bench:
         mine = {key: value for key, value in changes.items() if key.split(".")[0] in tables}
         others = {key: value for key, value in changes.items() if key not in mine}
         bench = Bench(
-            self.scenario.replace(mine) if mine else self.scenario, self.testbed.replace(others) if others else self.testbed, self.folder
+            self.scenario.replace(mine) if mine else self.scenario, self.testbed.replace(others) if others else self.testbed, self.folder, self.nodes
         )
-        crosscheck.require_bench(bench.scenario, bench.testbed)
+        crosscheck.require_bench(bench.scenario, bench.testbed, bench.nodes)
         return bench
 
     @property
@@ -54,24 +63,9 @@ class Bench:
 
 
 def load(*paths: Path | str) -> Bench:
-    """A bench folder, or its two files in any order. InputErrors with every mistake of both and of their agreement."""
-    folder = Path(paths[0])
-    files = [Path(path) for path in paths] if len(paths) > 1 else [folder / "scenario.toml", folder / "testbed.toml"]
-    if len(files) != 2:
-        raise InputError("bench", "a bench is a folder, or scenario.toml and testbed.toml", found=" ".join(map(str, paths)))
-    files.sort(key=lambda file: file.name != "scenario.toml")
-    errors: list[InputError] = []
-    parts: list[Any] = []
-    for read, file in zip((scenario.load, testbed.load), files):
-        try:
-            parts.append(read(file))
-        except InputErrors as several:
-            errors += several.errors
-        except InputError as error:
-            errors.append(error)
-    raise_all(errors)
-    crosscheck.require_bench(parts[0], parts[1])
-    return Bench(parts[0], parts[1], files[0].parent)
+    """A bench folder, or the files it would hold. InputErrors with every mistake of all of them and of their agreement."""
+    files = read_bench(*paths)
+    return Bench(files.scenario, files.testbed, files.folder, files.nodes)
 
 
 # -- the emulated site ------------------------------------------------------------------------------------------------------------------
@@ -194,8 +188,6 @@ def _designer(wanted: Any) -> Any:
     if wanted in designers:
         return designers[wanted]()
     if ":" in wanted:
-        import importlib
-
         module, _, name = wanted.partition(":")
         sys.path.insert(0, str(Path.cwd()))
         try:
@@ -211,28 +203,78 @@ def _designer(wanted: Any) -> Any:
 def open(
     bench: Bench, *, depth: str = "process", seed: int = 1, designer: Any = None, runs: Path | str = "runs", observers: Sequence[Callable] = (),
     command: str = "", timeout: float = 2.0,
-) -> Iterator[Any]:  # fmt: skip
-    """An open lab (`hil.loop.trial.OpenLab`): devices reached, run folder made; leaving the block mutes and stops everything."""
+) -> Iterator[OpenLab]:  # fmt: skip
+    """An open lab: devices reached, run folder made; leaving the block mutes and stops everything.
+
+    designer: a listed name, `module:Class`, or a callable (problem, knowledge) -> Design; None takes the scenario's. observers are called
+    with every event. timeout: longest wait for one answer, seconds.
+    """
     if depth not in DEPTHS:
         raise InputError("depth", "no such depth", key="--depth", found=depth, allowed=", ".join(DEPTHS))
-    from hil.loop.opened import OpenLab
-    from hil.records import names
-    from hil.records.writer import RunWriter
-
-    chosen = _designer(designer or bench.scenario.design.designer)
-    baselines = [_designer(name) for name in bench.scenario.design.baselines]
-    with ExitStack() as stack:
-        clock: Clock = VirtualClock(charges=CHARGES) if depth == "process" else WallClock()
-        link, survey = stack.enter_context(_process(bench, seed, clock, timeout) if depth == "process" else _nodes(bench, seed, clock, timeout))
-        name = names.new(bench.scenario.name)
-        commit, dirty = _commit()
-        run = stack.enter_context(
-            RunWriter.create(
-                runs, name, scenario_name=bench.scenario.name, command=command, seed=seed, depth=depth, inputs=bench.inputs,
-                versions=versions(), commit=commit, dirty=dirty, clock=clock, observers=observers,
-            )
-        )  # fmt: skip
+    chosen, baselines = _designers(bench, designer)
+    clock: Clock = VirtualClock(charges=CHARGES) if depth == "process" else WallClock()
+    commit, dirty = _commit()
+    with _depth(bench, depth, seed, clock, timeout) as (link, survey), RunWriter.create(
+        runs, new_name(bench.scenario.name), scenario_name=bench.scenario.name, command=command, seed=seed, depth=depth, inputs=bench.inputs,
+        versions=versions(), commit=commit, dirty=dirty, clock=clock, observers=observers,
+    ) as run:  # fmt: skip
         yield OpenLab(bench.scenario, bench.testbed, link, clock, run, seed, depth, survey, chosen, baselines)
+
+
+@contextmanager
+def resume(
+    run: Path | str, *, runs: Path | str = "runs", observers: Sequence[Callable] = (), command: str = "", timeout: float = 2.0
+) -> Iterator[OpenLab]:
+    """The lab of an interrupted run, to go on after its last whole round: the scenario, testbed, seed and depth it began with.
+
+    RecordError `nothing-to-resume` when it has ended; InputError `resume-changed` when the bench in its folder was altered.
+    """
+    folder = resolve(str(run), runs)
+    earlier = read(folder)
+    _unaltered(earlier)
+    bench = load(folder / "scenario.toml", folder / "testbed.toml")
+    seed, depth = int(earlier.about["seed"]), str(earlier.about["depth"])
+    started = earlier.of("started")
+    chosen, baselines = _designers(bench, started[0]["designer"] if started else None)
+    start = earlier.last_instant
+    clock: Clock = VirtualClock(start, CHARGES) if depth == "process" else WallClock(start)
+    with _depth(bench, depth, seed, clock, timeout) as (link, survey), RunWriter.resume(
+        folder, command=command, clock=clock, observers=observers
+    ) as writer:
+        kept = read(folder)
+        before = Before(kept, chosen.name) if kept.of("started") else None
+        yield OpenLab(bench.scenario, bench.testbed, link, clock, writer, seed, depth, survey, chosen, baselines, before=before)
+
+
+def _unaltered(run: Run) -> None:
+    for name, digest in run.about["inputs"].items():
+        if sha512((run.folder / name).read_bytes()).hexdigest() != digest:
+            raise InputError("resume-changed", "the bench is not the one this run began with", file=str(run.folder / name), found="another content",
+                             fix="hil run BENCH starts a new run; the old one stays readable")  # fmt: skip
+
+
+def design(bench: Bench, designer: Any = None, *, seed: int = 1) -> Designed:
+    """One design on the emulated bench: explore, sound where the designer wants to stand, design, and let the adversary judge.
+
+    Nothing is pushed and no run is kept. Raises Infeasible with what is achievable.
+    """
+    chosen, _ = _designers(bench, designer)
+    clock = VirtualClock(charges=CHARGES)
+    commit, dirty = _commit()
+    with TemporaryDirectory(prefix="hil-design-") as folder, _depth(bench, "process", seed, clock, 2.0) as (link, survey), RunWriter.create(
+        folder, new_name(bench.scenario.name), scenario_name=bench.scenario.name, command="design", seed=seed, depth="process",
+        inputs=bench.inputs, versions=versions(), commit=commit, dirty=dirty, clock=clock,
+    ) as run:  # fmt: skip
+        return OpenLab(bench.scenario, bench.testbed, link, clock, run, seed, "process", survey, chosen, ()).design()
+
+
+def _designers(bench: Bench, designer: Any) -> tuple[Any, list[Any]]:
+    return _designer(designer or bench.scenario.design.designer), [_designer(name) for name in bench.scenario.design.baselines]
+
+
+def _depth(bench: Bench, depth: str, seed: int, clock: Clock, timeout: float) -> AbstractContextManager[tuple[Any, Any]]:
+    """(link, survey) of a bench opened at a depth."""
+    return _process(bench, seed, clock, timeout) if depth == "process" else _nodes(bench, seed, clock, timeout)
 
 
 @contextmanager
@@ -252,6 +294,36 @@ def _process(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[
         yield link, survey if bench.scenario.target is not None else None
     finally:
         link.close()
+
+
+@contextmanager
+def _nodes(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tuple[Any, Any]]:
+    """One process per node over ZeroMQ and one that owns the world, on the wall clock; all gone when the block is left."""
+    from hil.link.client import connect
+    from hil.node.launch import LocalNodes
+    from hil.node.plan import Device, NodePlan
+    from sim_backend import remote
+    from sim_backend.server import WorldProcess
+
+    _world(bench, seed, VirtualClock())  # a table the emulator refuses is refused here, in this process's words
+    with ExitStack() as stack:
+        world = stack.enter_context(WorldProcess(site(bench, seed)))
+        to = {"address": world.address}
+        plans = []
+        for node in bench.testbed.node:
+            rails, gains = _guards(bench, node.name)
+            radios = [radio.name for radio in bench.testbed.radio if radio.node == node.name]
+            stages = [stage.name for stage in bench.testbed.stage if stage.node == node.name]
+            devices = [Device(kind="radio", name=name, entry="sim_backend.remote:radio", arguments=to) for name in radios]
+            devices += [Device(kind="stage", name=name, entry="sim_backend.remote:stage", arguments=to) for name in stages]
+            plans.append(NodePlan(name=node.name, lease_s=LEASE_S, limits=_limits(bench), devices=tuple(devices), rails=rails, antenna_gain_dbi=gains))
+        nodes = stack.enter_context(LocalNodes(plans))
+        link = stack.enter_context(
+            connect(nodes.addresses, clock=clock, timeout_s=max(timeout, 5.0), lease_s=LEASE_S, progress_deadline_s=PROGRESS_S)
+        )
+        survey = remote.Survey(world.address, clock)
+        stack.callback(survey.close)
+        yield link, survey if bench.scenario.target is not None else None
 
 
 def versions() -> dict[str, str]:

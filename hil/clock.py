@@ -107,10 +107,11 @@ class VirtualClock:
 
 
 class WallClock:
-    """The machine's monotonic clock, from the moment of making."""
+    """The machine's monotonic clock; `start` is what it shows at the moment of making."""
 
-    def __init__(self) -> None:
-        self._epoch_ns = time.monotonic_ns()
+    def __init__(self, start: Instant | None = None) -> None:
+        shown = start or Instant(0, 0.0)
+        self._epoch_ns = time.monotonic_ns() - shown.whole * 1_000_000_000 - round(shown.fraction * 1e9)
 
     def now(self) -> Instant:
         whole, fraction_ns = divmod(time.monotonic_ns() - self._epoch_ns, 1_000_000_000)

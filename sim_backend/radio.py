@@ -94,7 +94,7 @@ class Radio:
                     raise self._error(
                         "not-loaded", f"version {version} is not loaded", f"loaded: {held}", "a loaded version", "load it first"
                     )
-                program = self._programs[version]
+                program = self._programs[version] = self._programs.pop(version)  # what is used stays longest
                 self.mute()
                 self._applies += 1
                 latency, mutes = self._latency("apply", self._applies), self._mutes

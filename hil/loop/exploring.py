@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from hil.estimate import paths, visits
 from hil.estimate.paths import PathFit
-from hil.loop.lab import Lab
+from hil.loop.lab import Lab, Taken
 from hil.loop.sounding import Sounding
 from hil.loop.states import State
 
@@ -47,6 +48,14 @@ def explore(lab: Lab, sounding: Sounding, visits_wanted: int = VISITS) -> Explor
         reached.append(lab.here())
         lab.enter(State.EXPLORING, f"visit {visit} heard") if visit + 1 < visits_wanted else None
     lab.enter(State.ESTIMATING, "all visits heard")
+    explored = understand(lab, sounding, heard, np.array(reached))
+    lab.clock.charge("estimate")
+    return explored
+
+
+def understand(lab: Lab, sounding: Sounding, heard: Sequence[Sequence[Mapping[str, Mapping[str, Taken]]]], reached: NDArray[np.float64]) -> Explored:
+    """Channels of what was heard, visit by visit (visit, look, access point, receiver), at reached (visit, transmitter, antenna)."""
+    visits_wanted = len(heard)
     tones, users = lab.numerology.used, len(lab.users)
     shape = (len(lab.transmitters), users, visits_wanted, lab.transmitters[0].elements)
     values, variance = np.zeros((*shape, tones), complex), np.zeros(shape)
@@ -57,8 +66,7 @@ def explore(lab: Lab, sounding: Sounding, visits_wanted: int = VISITS) -> Explor
         for (t, u), link in links.items():
             values[t, u, visit], variance[t, u, visit] = link.mean, link.variance
             moving[t, u] += link.moving / visits_wanted
-    lab.clock.charge("estimate")
-    return Explored(np.moveaxis(np.array(reached), 0, 1), values, variance, moving, float(lab.here_std().max()))
+    return Explored(np.moveaxis(reached, 0, 1), values, variance, moving, float(lab.here_std().max()))
 
 
 def fit_paths(lab: Lab, explored: Explored, *, tell: bool = True) -> dict[tuple[int, int], PathFit]:

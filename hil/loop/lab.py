@@ -144,6 +144,10 @@ class Lab:
         self._version += 1
         return self._version
 
+    def follow(self, version: int) -> None:
+        """Count on from a version that an interrupted run had reached."""
+        self._version = max(self._version, version)
+
     def prepare(self, version: int, frames: Mapping[str, Frame]) -> None:
         """Load frames (radio -> frame) as one version, on the air nowhere. Power and peaks are checked here and at the node."""
         waveforms, powers = {}, {}

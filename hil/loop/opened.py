@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hil.adversary import Verdict
+from hil.knowledge import Design
 from hil.loop.lab import Lab
 from hil.loop.trial import Round, Trial
+
+
+@dataclass(frozen=True)
+class Designed:
+    """One design and what the adversary says of it."""
+
+    design: Design
+    verdict: Verdict
+
+    @property
+    def promised(self) -> float | None:
+        return self.design.promised
+
+    @property
+    def predicted(self) -> float | None:
+        return self.design.predicted
+
+    @property
+    def bound(self) -> float | None:
+        return self.design.bound
 
 
 class OpenLab:
@@ -28,3 +51,7 @@ class OpenLab:
 
     def run(self) -> list[Round]:
         return self.trial.run()
+
+    def design(self) -> Designed:
+        """One design of the lab's designer on sounded channels; nothing is pushed."""
+        return Designed(*self.trial.design_once())

@@ -6,7 +6,7 @@ However a trial ends, everything is muted and at rest and the run so far can be 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from hil.loop import measuring
 from hil.loop.exploring import Explored, explore, fit_paths, say_map
 from hil.loop.lab import STILL, Lab
 from hil.loop.measuring import Measured
+from hil.loop.resuming import Before
 from hil.loop.sounding import Sounding, sounded_knowledge
 from hil.loop.states import State
 from hil.systems.maxmin.problem import Problem, Rail
@@ -69,16 +70,16 @@ class Trial:
     lab: Lab
     designer: Any
     baselines: Sequence[Any] = ()
-    done: frozenset[tuple[int, str]] = frozenset()  # (round, what) that an interrupted run has recorded
-    explored: Explored | None = None
-    promises: list[float] = field(default_factory=list)
+    before: Before | None = None  # the interrupted run this goes on with
     how: str = "limit"
 
     def __post_init__(self) -> None:
         lab = self.lab
         self.sounding = Sounding(lab)
         self.problem = maxmin_problem(lab)
-        self.streams = {name: np.random.default_rng([lab.seed, index]) for index, name in enumerate(("design", "adversary", "minimum"))}
+        self.done: frozenset[tuple[int, str]] = self.before.done if self.before else frozenset()
+        self.promises: list[float] = self.before.promises if self.before else []
+        self.explored: Explored | None = None
         self._knowledge = 0
         self._fix: tuple[Estimate, Instant] | None = None
         self._paths: dict[Any, Any] = {}
@@ -129,8 +130,7 @@ class Trial:
 
     def _begin(self) -> None:
         lab = self.lab
-        scenario = lab.scenario
-        if not self.done:
+        if self.before is None:
             lab.run.event("started", format="hil.events.v1", seed=lab.seed, depth=lab.depth, designer=self.designer.name,
                           baselines=[baseline.name for baseline in self.baselines])  # fmt: skip
         self._started = True
@@ -138,17 +138,16 @@ class Trial:
         lab.enter(State.SOUNDING, "opened")
         self.sounding.prepare()
         self.sounding.level(again=len(self.done))
-        if self.explored is None:
-            lab.enter(State.IDLE, "levels set")
-            self.explored = explore(lab, self.sounding)
-            fresh = True
-        else:
+        if self.before is not None and (0, "explore") in self.done:
             lab.enter(State.ESTIMATING, "levels set")
-            fresh = False
-        self._paths = fit_paths(lab, self.explored) if fresh else fit_paths(lab, self.explored, tell=False)
-        if fresh:
-            lab.run.round_ends(0, "explore")
-        assert scenario.rounds.max >= 1
+            self.explored = self.before.explored(lab, self.sounding)
+            self._paths = fit_paths(lab, self.explored, tell=False)
+            lab.follow(self.before.version)
+            return
+        lab.enter(State.IDLE, "levels set")
+        self.explored = explore(lab, self.sounding)
+        self._paths = fit_paths(lab, self.explored)
+        lab.run.round_ends(0, "explore")
 
     def _end(self, how: str) -> None:
         lab = self.lab
@@ -188,6 +187,17 @@ class Trial:
     def one(self, designer: Any) -> Round:
         """Positions, move, sound, estimate, set, precoders, verdict, push, measure."""
         lab = self.lab
+        moved, knowledge, design, verdict, channels = self._designed(designer)
+        version, frames = measuring.push(lab, design, self._payload_seed())
+        self._say_designed(design, version, "precoders", verdict, knowledge)
+        measured = measuring.measure(lab, self.sounding, design, version, frames, channels, self._prior(), self._rng("minimum"))
+        if measured.fix is not None and measured.fix.above_threshold and measured.fix.estimate.epoch is not None:
+            self._fix = (measured.fix.estimate, measured.fix.estimate.epoch)
+        return Round(lab.round, designer.name, design, measured, verdict, moved)
+
+    def _designed(self, designer: Any) -> tuple[int, Knowledge, Design, adversary.Verdict, dict[str, dict[str, Any]]]:
+        """Up to the verdict: elements moved, what was known, the design, its judgement, and the channels at every receiver."""
+        lab = self.lab
         goal = self._goal(designer)
         moved = lab.move(goal, "design")
         lab.enter(State.SOUNDING, "settled" if moved else "positions kept")
@@ -200,13 +210,20 @@ class Trial:
         lab.clock.charge("estimate")
         lab.enter(State.DESIGNING, "channels known")
         design = self._design(designer, self.problem.at(lab.here()), knowledge)
-        verdict = self._judge(design, knowledge)
-        version, frames = measuring.push(lab, design, self._payload_seed())
-        self._say_designed(design, version, "precoders", verdict, knowledge)
-        measured = measuring.measure(lab, self.sounding, design, version, frames, looks[0], self._prior(), self.streams["minimum"])
-        if measured.fix is not None and measured.fix.above_threshold and measured.fix.estimate.epoch is not None:
-            self._fix = (measured.fix.estimate, measured.fix.estimate.epoch)
-        return Round(lab.round, designer.name, design, measured, verdict, moved)
+        return moved, knowledge, design, self._judge(design, knowledge), looks[0]
+
+    def design_once(self) -> tuple[Design, adversary.Verdict]:
+        """Explore, and one design with its verdict; nothing is pushed, and everything ends muted and at rest."""
+        lab = self.lab
+        how = "fault"
+        try:
+            self._begin()
+            lab.designer, lab.round = self.designer.name, 1
+            _, _, design, verdict, _ = self._designed(self.designer)
+            how = "limit"
+            return design, verdict
+        finally:
+            self._end(how)
 
     def _goal(self, designer: Any) -> NDArray[np.float64]:
         """Where this designer wants to stand: its own layout, or what it designs on predicted channels; else where we are."""
@@ -224,7 +241,7 @@ class Trial:
 
     def _design(self, designer: Any, problem: Problem, knowledge: Knowledge) -> Design:
         lab = self.lab
-        design = designer(problem, knowledge)
+        design = designer(replace(problem, rng=self._rng("design")), knowledge)
         lab.link.progress()
         lab.clock.charge("design")
         stays = np.max(np.abs(design.positions - lab.here())) <= STILL  # where a stage says we are is no layout to be judged
@@ -236,7 +253,7 @@ class Trial:
         assert knowledge.channel is not None and knowledge.radius is not None
         return adversary.verdict(
             design.precoders, knowledge.channel.value[..., 0, :], knowledge.radius, knowledge.noise.value, lab.numerology.block_of_tone,
-            self.problem.serving, design.promised, self.streams["adversary"],
+            self.problem.serving, design.promised, self._rng("adversary"),
         )  # fmt: skip
 
     def _say_designed(self, design: Design, version: int, step: str, verdict: adversary.Verdict, knowledge: Knowledge) -> None:
@@ -250,10 +267,14 @@ class Trial:
         lab.event("judged", version=version, worst=verdict.worst_db, unit="dB", shortfall=verdict.shortfall_db, members=verdict.members,
                   pass_=verdict.passed)  # fmt: skip
 
+    def _rng(self, purpose: str) -> np.random.Generator:
+        """Of this seed, round, designer and purpose: a resumed run draws what an uninterrupted one would have."""
+        lab = self.lab
+        return np.random.default_rng([lab.seed, lab.round, *(lab.designer or "").encode(), *purpose.encode()])
+
     def _payload_seed(self) -> int:
         """Of this round's payload; the same at every depth."""
-        lab = self.lab
-        return int(np.random.SeedSequence([lab.seed, lab.round, *map(ord, lab.designer or "")]).generate_state(1)[0])
+        return int(self._rng("payload").integers(1 << 31))
 
     # -- knowledge -------------------------------------------------------------------------------------------------------------------------
 

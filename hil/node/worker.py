@@ -312,6 +312,7 @@ class Worker:
                 overtaken = self._silenced != before
                 if not overtaken:
                     self._version = request.version
+                    self._prepared[request.version] = self._prepared.pop(request.version, radios)  # what is used stays longest
         if overtaken:  # a mute came while applying: it has the last word
             self._silence()
             self._refuse_if_safe()
