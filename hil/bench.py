@@ -58,7 +58,7 @@ class Bench:
     def inputs(self) -> dict[str, bytes]:
         """Byte copies of the files, by their names in a run folder."""
         source = self.scenario.source
-        texts = {"scenario.toml": source.text if source else "", **self.testbed.sources}
+        texts = {"scenario.toml": source.as_used if source else "", **self.testbed.sources}
         return {name: text.encode() for name, text in texts.items()}
 
 

@@ -49,6 +49,13 @@ class Source:
     def line(self, *path: str | int) -> int:
         return self.lines.of(path)
 
+    @property
+    def as_used(self) -> str:
+        """The text, or, where keys were changed after reading, the changed document as TOML: what a run folder keeps."""
+        if tomllib.loads(self.text) == self.document:
+            return self.text
+        return "".join(f"{key} = {spelled(value)}\n" for key, value in self.document.items())
+
     def reference(self, *path: str | int) -> str:
         """For use inside another file's message: `testbed.toml:3 limits.band_hz`."""
         return f"{FilePath(self.file).name}:{self.line(*path)} {shown(path, self.document)}"
@@ -164,6 +171,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+def spelled(value: object) -> str:
+    """A plain value as TOML on one line, every digit of a number kept."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {spelled(item)}" for key, item in value.items()) + " }" if value else "{}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(spelled(item) for item in value) + "]"
+    return repr(value) if isinstance(value, float) else quantities.toml(value)
 
 
 def replaced(value: File, changes: Mapping[str, Any]) -> Source:

@@ -180,11 +180,11 @@ class Testbed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     @property
     def sources(self) -> dict[str, str]:
         """Text of every file this was read from, by its name in a run folder: testbed.toml, profiles/NAME.toml."""
-        texts = {} if self.source is None else {"testbed.toml": self.source.text}
+        texts = {} if self.source is None else {"testbed.toml": self.source.as_used}
         profiles: dict[str, RadioProfile | StageProfile] = {**self.radio_profiles, **self.stage_profiles}
         for name, one in profiles.items():
             if one.source is not None:
-                texts[f"profiles/{name}.toml"] = one.source.text
+                texts[f"profiles/{name}.toml"] = one.source.as_used
         return texts
 
     def replace(self, changes: Mapping[str, Any]) -> Testbed:

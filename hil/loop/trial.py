@@ -27,7 +27,7 @@ from hil.loop.states import State
 from hil.systems.maxmin.problem import Problem, Rail
 from hil.uncertainty import add_hard, ball_radius
 
-WORTH_DB = 0.05  # a move must promise this much more than staying
+WORTH_DB = 0.05  # a move must promise this much more than the last round did where the elements stand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +80,7 @@ class Trial:
         self.done: frozenset[tuple[int, str]] = self.before.done if self.before else frozenset()
         self.promises: list[float] = self.before.promises if self.before else []
         self.explored: Explored | None = None
+        self._standing: float | None = None  # promise of the last round where the elements stand now, decibels
         self._knowledge = 0
         self._fix: tuple[Estimate, Instant] | None = None
         self._paths: dict[Any, Any] = {}
@@ -178,6 +179,7 @@ class Trial:
         lab.run.round_ends(number, what)
         lab.designer = None
         if made is not None:
+            self._standing = made.promised if number > 0 else None
             if number > 0 and made.promised is not None:
                 self.promises.append(made.promised)
             yield made
@@ -237,6 +239,8 @@ class Trial:
         file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
         lab.event("designed", version=None, step="positions", objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
                   predicted=design.predicted, bound=None, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped)  # fmt: skip
+        if self._standing is not None and design.promised is not None and design.promised < self._standing + WORTH_DB:
+            return lab.here()
         return np.where(np.abs(design.positions - lab.here()) > STILL, design.positions, lab.here())
 
     def _design(self, designer: Any, problem: Problem, knowledge: Knowledge) -> Design:
