@@ -17,8 +17,9 @@ JOBS ?= 2
 VENV := .venv
 READY := $(VENV)/.ready-$(TORCH)
 BIN := $(VENV)/bin
-# The CPU build of torch is 0.2 GB where the usual one with CUDA is 4; its own index holds it under the same version, with +cpu behind.
-INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
+# The CPU build of torch is 0.2 GB where the usual one with CUDA is 4. Where pip finds it first, nothing is to be said; elsewhere name the
+# index that holds it: make dry-run INDEX="--extra-index-url ADDRESS".
+INDEX ?=
 # Tests run side by side, so each keeps to one thread of the numerical libraries.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest
