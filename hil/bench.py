@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha512
 from importlib import metadata
@@ -154,7 +154,8 @@ def _guards(bench: Bench, node: str) -> tuple[dict[str, GuardedRail], dict[str, 
     return rails, gains
 
 
-def _world(bench: Bench, seed: int, clock: Clock) -> Any:
+def build_world(bench: Bench, seed: int, clock: Clock) -> Any:
+    """The emulator (`sim_backend.world.World`) of a bench. InputError `emulated` where it refuses its table."""
     from sim_backend.world import build
 
     try:
@@ -202,23 +203,25 @@ def _designer(wanted: Any) -> Any:
 @contextmanager
 def open(
     bench: Bench, *, depth: str = "process", seed: int = 1, designer: Any = None, runs: Path | str = "runs", observers: Sequence[Callable] = (),
-    command: str = "", timeout: float = 2.0,
+    command: str = "", timeout: float = 2.0, world: Callable[[Clock], Any] | None = None,
 ) -> Iterator[OpenLab]:  # fmt: skip
     """An open lab: devices reached, run folder made; leaving the block mutes and stops everything.
 
     designer: a listed name, `module:Class`, or a callable (problem, knowledge) -> Design; None takes the scenario's. observers are called
-    with every event. timeout: longest wait for one answer, seconds.
+    with every event. timeout: longest wait for one answer, seconds. world: makes what depth `process` emulates with, in place of the
+    bench's own table [emulated]: a test then holds the truth, and the bench need not know it.
     """
     if depth not in DEPTHS:
         raise InputError("depth", "no such depth", key="--depth", found=depth, allowed=", ".join(DEPTHS))
     chosen, baselines = _designers(bench, designer)
     clock: Clock = VirtualClock(charges=CHARGES) if depth == "process" else WallClock()
     commit, dirty = _commit()
-    with _depth(bench, depth, seed, clock, timeout) as (link, survey), RunWriter.create(
+    with _depth(bench, depth, seed, clock, timeout, world) as (link, survey), RunWriter.create(
         runs, new_name(bench.scenario.name), scenario_name=bench.scenario.name, command=command, seed=seed, depth=depth, inputs=bench.inputs,
         versions=versions(), commit=commit, dirty=dirty, clock=clock, observers=observers,
     ) as run:  # fmt: skip
-        yield OpenLab(bench.scenario, bench.testbed, link, clock, run, seed, depth, survey, chosen, baselines)
+        with closing(OpenLab(bench.scenario, bench.testbed, link, clock, run, seed, depth, survey, chosen, baselines)) as lab:
+            yield lab
 
 
 @contextmanager
@@ -243,7 +246,8 @@ def resume(
     ) as writer:
         kept = read(folder)
         before = Before(kept, chosen.name) if kept.of("started") else None
-        yield OpenLab(bench.scenario, bench.testbed, link, clock, writer, seed, depth, survey, chosen, baselines, before=before)
+        with closing(OpenLab(bench.scenario, bench.testbed, link, clock, writer, seed, depth, survey, chosen, baselines, before=before)) as lab:
+            yield lab
 
 
 def _unaltered(run: Run) -> None:
@@ -272,17 +276,19 @@ def _designers(bench: Bench, designer: Any) -> tuple[Any, list[Any]]:
     return _designer(designer or bench.scenario.design.designer), [_designer(name) for name in bench.scenario.design.baselines]
 
 
-def _depth(bench: Bench, depth: str, seed: int, clock: Clock, timeout: float) -> AbstractContextManager[tuple[Any, Any]]:
+def _depth(
+    bench: Bench, depth: str, seed: int, clock: Clock, timeout: float, world: Callable[[Clock], Any] | None = None
+) -> AbstractContextManager[tuple[Any, Any]]:
     """(link, survey) of a bench opened at a depth."""
-    return _process(bench, seed, clock, timeout) if depth == "process" else _nodes(bench, seed, clock, timeout)
+    if depth == "process":
+        return _process(bench, world(clock) if world else build_world(bench, seed, clock), clock, timeout)
+    return _nodes(bench, seed, clock, timeout)
 
 
 @contextmanager
-def _process(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tuple[Any, Any]]:
+def _process(bench: Bench, world: Any, clock: Clock, timeout: float) -> Iterator[tuple[Any, Any]]:
     """Everything in this process, in virtual time."""
     from hil.link.local import local_link
-
-    world = _world(bench, seed, clock)
 
     def survey(at):
         found = world.truth.target(at)
@@ -305,7 +311,7 @@ def _nodes(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tu
     from sim_backend import remote
     from sim_backend.server import WorldProcess
 
-    _world(bench, seed, VirtualClock())  # a table the emulator refuses is refused here, in this process's words
+    build_world(bench, seed, VirtualClock())  # a table the emulator refuses is refused here, in this process's words
     with ExitStack() as stack:
         world = stack.enter_context(WorldProcess(site(bench, seed)))
         to = {"address": world.address}

@@ -5,7 +5,6 @@ Exit codes: 0 done; 1 the answer is no; 2 input; 3 the bench failed; 4 safe stat
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -18,8 +17,9 @@ from typer.core import TyperCommand, TyperGroup
 import hil
 from hil.commands.streams import Streams
 from hil.errors import HilError, InputError
+from hil.interrupts import INTERRUPTED, Interrupts
 
-BUG, INTERRUPTED, TERMINATED = 70, 130, 143
+BUG = 70
 GROUPS = ("start", "run", "look", "serve")
 
 
@@ -129,7 +129,7 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout")]
 Colored = Annotated[Color, typer.Option("--color", help="auto: on a terminal, unless NO_COLOR")]
 
 _streams = Streams()
-_received: list[int] = []  # signals other than Ctrl-C that asked for the end
+_interrupts = Interrupts()  # takes the signals in `main`
 
 
 def _speak(command: str, quiet: bool, verbose: int, json: bool, color: Color) -> Streams:
@@ -257,8 +257,8 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def _by_signal(code: int) -> int:
-    """An interruption by SIGTERM or a closed terminal has its own code; what caught it on the way knows only that there was one."""
-    return TERMINATED if code == INTERRUPTED and _received else code
+    """An interruption by SIGTERM has its own code; what caught it on the way knows only that there was one."""
+    return _interrupts.code if code == INTERRUPTED else code
 
 
 def _first_streams(arguments: Sequence[str]) -> Streams:
@@ -296,15 +296,9 @@ def _bug(error: Exception) -> int:
     return BUG
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
-    _received.append(number)
-    raise KeyboardInterrupt
-
-
 def main() -> NoReturn:
     """Entry point."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+    _interrupts.install()
     sys.exit(call(sys.argv[1:]))
 
 

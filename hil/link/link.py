@@ -232,6 +232,10 @@ class Link:
         """Brake every stage; errors as for `mute`."""
         self._all_of_them(m.Halt(why=why), "halt")
 
+    def stop(self, why: str = "") -> list[str]:
+        """Mute, then brake, everywhere, at most half a second each; the nodes that did not say they had (their leases do it for them)."""
+        return self._stop_all(why)
+
     def clear(self) -> None:
         """Leave the safe state at every node."""
         self._ask(self._everywhere(m.Clear()), "clear")

@@ -278,13 +278,15 @@ class Lab:
     # -- the end -------------------------------------------------------------------------------------------------------------------------
 
     def rest(self, why: str) -> tuple[bool, bool]:
-        """Mute and brake everything; whether all said they had."""
-        done = []
-        for stop in (self.mute, self.link.halt):
-            try:
-                stop(why)
-                done.append(True)
-            except Exception as error:  # the leases do the rest; the end of a run must be written whatever happens
-                self.run.log(f"{why}: {error}")
-                done.append(False)
-        return done[0], done[1]
+        """Mute and brake everything, without waiting long for anybody; whether all said they are silent, and at rest."""
+        try:
+            silent = self.link.stop(why)
+        except Exception as error:  # the leases do the rest; the end of a run must be written whatever happens
+            self.run.log(f"{why}: {error}")
+            return False, False
+        if self._on_air is not None and not silent:
+            self.event("muted", nodes=list(self.link.nodes), version=self._on_air)
+            self._on_air = None
+        if silent:
+            self.run.log(f"{why}: no answer from {', '.join(silent)}, which their leases silence")
+        return not silent, not silent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,20 @@ class OpenLab:
         self.link, self.clock = link, clock
         self.record = run
         self.trial = Trial(Lab(scenario, testbed, link, clock, run, seed, depth, survey), designer, baselines, **resumed)
+        self._rounds: Generator[Round, None, None] | None = None
 
     @property
     def folder(self) -> Path:
         return self.record.folder
 
     def rounds(self) -> Iterator[Round]:
-        return self.trial.rounds()
+        self._rounds = self.trial.rounds()
+        return self._rounds
+
+    def close(self) -> None:
+        """End a trial that was left in the middle of its rounds, as interrupted."""
+        if self._rounds is not None:
+            self._rounds.close()
 
     def run(self) -> list[Round]:
         return self.trial.run()

@@ -5,14 +5,14 @@ However a trial ends, everything is muted and at rest and the run so far can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hil import adversary
+from hil import adversary, interrupts
 from hil.clock import Instant
 from hil.errors import HilError, Infeasible, SafeState
 from hil.estimate.stillness import Looks
@@ -88,7 +88,7 @@ class Trial:
 
     # -- the whole -------------------------------------------------------------------------------------------------------------------------
 
-    def rounds(self) -> Iterator[Round]:
+    def rounds(self) -> Generator[Round, None, None]:
         """Baselines as round 0, then rounds of the designer. Closing the iterator early ends the trial as interrupted."""
         how = "interrupted"
         try:
@@ -106,11 +106,10 @@ class Trial:
                     self.how = "converged"
                     break
             how = self.how
-        except SafeState:
-            how = "safe"
-            raise
         except HilError as error:
-            how = "fault"
+            if interrupts.behind(error):  # what failed while Ctrl-C was on its way out does not replace it
+                raise KeyboardInterrupt from error
+            how = "interrupted" if error.id == "interrupted" else "safe" if isinstance(error, SafeState) else "fault"
             self._failed(error)
             raise
         except Exception:
@@ -152,11 +151,11 @@ class Trial:
 
     def _end(self, how: str) -> None:
         lab = self.lab
-        muted, at_rest = lab.rest(f"the trial ends: {how}")
-        if self._started:
-            lab.round = max(lab.round, 0)
-            lab.enter(State.SAFE if how == "safe" else State.IDLE, how)
-            lab.run.end(how, muted=muted, at_rest=at_rest)
+        with interrupts.held():
+            muted, at_rest = lab.rest(f"the trial ends: {how}")
+            if self._started:
+                lab.enter(State.SAFE if how == "safe" else State.IDLE, how)
+                lab.run.end(how, muted=muted, at_rest=at_rest)
 
     def _failed(self, error: HilError) -> None:
         if self._started:

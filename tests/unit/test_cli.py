@@ -325,7 +325,7 @@ def test_an_error_s_two_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> N
     assert (out, err) == ("", "error[did-not-take] pluto-b: receive gain is wrong\n  found 62 dB; allowed 40 dB; fix: see the radio\n")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 130)])
 def test_signals_end_a_command_with_their_code(number: int, code: int, tmp_path: Path) -> None:
     pipe = tmp_path / "scenario.toml"
     os.mkfifo(pipe)  # a file that never ends: we hold it open for writing and write nothing

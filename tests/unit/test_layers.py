@@ -22,7 +22,7 @@ ROWS: list[list[str]] = [
     ["hil.envelope", "hil.motion"],
     ["hil.files", "hil.crosscheck", "hil.scenario", "hil.testbed", "hil.profile", "hil.parts", "firmware_configs"],
     ["hil.device"],
-    ["hil.units", "hil.clock", "hil.tasks", "hil.errors", "hil.strict", "hil.toml_lines", "hil.quantities"],
+    ["hil.units", "hil.clock", "hil.tasks", "hil.interrupts", "hil.errors", "hil.strict", "hil.toml_lines", "hil.quantities"],
 ]
 ROW = {unit: row for row, units in enumerate(ROWS, 1) for unit in units}
 # Inside a row: files of a bench know each other; knowledge is a value that its whole row passes on; the command line is one unit.
