@@ -80,6 +80,7 @@ class Trial:
         self.done: frozenset[tuple[int, str]] = self.before.done if self.before else frozenset()
         self.promises: list[float] = self.before.promises if self.before else []
         self.explored: Explored | None = None
+        self.infeasible: Infeasible | None = None  # the first design that could not be had
         self._standing: float | None = None  # promise of the last round where the elements stand now, decibels
         self._knowledge = 0
         self._fix: tuple[Estimate, Instant] | None = None
@@ -169,6 +170,8 @@ class Trial:
         try:
             made = self.one(designer)
         except Infeasible as error:
+            error.where = error.where or f"scenario {lab.scenario.name}, round {number}"
+            self.infeasible = self.infeasible or error
             lab.event("designed", version=None, step="precoders", objective="sinr", unit="dB", better="up", infeasible=True,
                       achievable=error.achievable, stopped=error.what)  # fmt: skip
             made = None
