@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 from hil.commands.rounds import RoundsView
 from hil.commands.streams import Streams
-from hil.errors import HilError, InputError
+from hil.errors import HilError, Infeasible, InputError
 from hil.files import BenchFiles, read_bench
+from hil.interrupts import INTERRUPTED, LeftWhole
+
+FINISHED = ("converged", "limit")
 
 
 @dataclass(frozen=True)
@@ -94,27 +98,54 @@ def _trial(streams: Streams, asked: Asked) -> int:
         bench = benches.load(*asked.paths)
         bench = bench.replace(asked.changes) if asked.changes else bench
         opened = benches.open(bench, depth=asked.depth, seed=asked.seed, **more)
-    folder: Path | None = None
+    lab: Any = None
     try:
-        with opened as lab:
-            folder = lab.folder
-            view.opening(shown(folder), lab.seed, lab.depth, lab.scenario, lab.testbed)
+        with LeftWhole(opened) as lab:
+            view.opening(shown(lab.folder), lab.seed, lab.depth, lab.scenario, lab.testbed)
             lab.run()
-    except (HilError, KeyboardInterrupt):
-        if folder is not None:
-            _readable(streams, view, folder)
+    except KeyboardInterrupt:
+        if lab is not None:
+            _interrupted(streams, view, lab.folder)
         raise
-    return finish(streams, view, read(folder))
+    except HilError as error:
+        if lab is None:
+            raise
+        _readable(streams, view, lab.folder)
+        go_on = f"hil run --resume {_named(lab.folder)}"
+        if error.id == "interrupted":  # the nodes were told so, by whom else the signal reached
+            error.fix = go_on
+            streams.failed(error)
+            return INTERRUPTED
+        if error.exit_code == 3:
+            error.fix = f"{error.fix}; then {go_on}" if error.fix else go_on
+        raise
+    return finish(streams, view, read(lab.folder), lab.trial.infeasible)
+
+
+def _named(folder: Path) -> str:
+    """A run as the command line finds it from here: its name, and where runs are kept unless that is the usual place."""
+    return folder.name if folder.parent.resolve() == Path("runs").resolve() else f"{folder.name} --runs {shlex.quote(shown(folder.parent))}"
+
+
+def _interrupted(streams: Streams, view: RoundsView, folder: Path) -> None:
+    """Ctrl-C, SIGTERM, a closed terminal: what there is, and how to go on with it."""
+    if view.how in FINISHED:  # it came while the run was being closed
+        streams.say(f"run         {shown(folder)} had come to its end\nreport      hil report {_named(folder)}")
+    else:
+        _readable(streams, view, folder)
+    if streams.json:
+        rest = ", ".join(word for word, key in (("muted", "muted"), ("at rest", "at_rest")) if view.ended.get(key))
+        streams.failed(HilError("interrupted", "interrupted", where=folder.name, note=rest, fix=f"hil run --resume {_named(folder)}"))
 
 
 def _readable(streams: Streams, view: RoundsView, folder: Path) -> None:
     """What a run that was cut short leaves behind."""
     for line in view.summary():
         streams.say(line)
-    streams.say(f"so far      hil report {folder.name}\nresume      hil run --resume {folder.name}")
+    streams.say(f"so far      {shown(folder)}   hil report {_named(folder)}\nresume      hil run --resume {_named(folder)}")
 
 
-def finish(streams: Streams, view: RoundsView, run: Any) -> int:
+def finish(streams: Streams, view: RoundsView, run: Any, infeasible: Infeasible | None = None) -> int:
     """The last lines of a run that came to its end, however it did, and the code to leave with."""
     from hil.report import render
 
@@ -123,6 +154,8 @@ def finish(streams: Streams, view: RoundsView, run: Any) -> int:
         _readable(streams, view, run.folder)
         streams.done({"run": run.name, "folder": str(run.folder), **view.result()}, ok=False)
         return code
+    if infeasible is not None:
+        streams.say(infeasible.message)
     page = render(run)
     for line in view.summary():
         streams.result(line)
@@ -150,6 +183,4 @@ def shown(path: Path) -> str:
 
 def command_line() -> str:
     """The command as it was typed, for the record."""
-    import shlex
-
     return shlex.join(["hil", *sys.argv[1:]])
