@@ -135,10 +135,7 @@ class Trial:
             lab.run.event("started", format="hil.events.v1", seed=lab.seed, depth=lab.depth, designer=self.designer.name,
                           baselines=[baseline.name for baseline in self.baselines])  # fmt: skip
         self._started = True
-        lab.open_devices()
-        lab.enter(State.SOUNDING, "opened")
-        self.sounding.prepare()
-        self.sounding.level(again=len(self.done))
+        self.set_up()
         if self.before is not None and (0, "explore") in self.done:
             lab.enter(State.ESTIMATING, "levels set")
             self.explored = self.before.explored(lab, self.sounding)
@@ -149,6 +146,13 @@ class Trial:
         self.explored = explore(lab, self.sounding)
         self._paths = fit_paths(lab, self.explored)
         lab.run.round_ends(0, "explore")
+
+    def set_up(self) -> None:
+        """Devices opened and compared, sounding frames loaded, receive gains set, noise heard."""
+        self.lab.open_devices()
+        self.lab.enter(State.SOUNDING, "opened")
+        self.sounding.prepare()
+        self.sounding.level(again=len(self.done))
 
     def _end(self, how: str) -> None:
         lab = self.lab
@@ -286,8 +290,8 @@ class Trial:
 
     def _moving(self, links: dict[tuple[int, int], Looks]) -> NDArray[np.float64]:
         """(transmitter, user) power of what moves: the most that was seen in this round or, on average, while exploring."""
-        assert self.explored is not None
-        return np.maximum(self.explored.moving, [[links[t, u].moving for u in range(len(self.lab.users))] for t in range(len(self.lab.transmitters))])
+        now = np.array([[links[t, u].moving for u in range(len(self.lab.users))] for t in range(len(self.lab.transmitters))])
+        return now if self.explored is None else np.maximum(self.explored.moving, now)
 
     def _know(self, channel: Estimate | None, moving: NDArray[np.float64] | None = None) -> Knowledge:
         """What a designer may see now. The ball around a channel: its estimate's error, and added to it what moves, twice its size, as the
@@ -334,7 +338,6 @@ class Trial:
     def _map_again(self, links: dict[tuple[int, int], Looks]) -> None:
         """The re-sounded channels beside what the path fits had predicted there."""
         lab = self.lab
-        assert self.explored is not None
         centre = int(np.argmin(np.abs(lab.numerology.frequencies_hz)))
         here = lab.here()
         for (t, u), link in links.items():
@@ -342,7 +345,8 @@ class Trial:
                       unit="power gain", std=float(np.mean(link.variance)), bound_std=None, above_threshold=True, assumes=["static but for a part"],
                       from_=[], residual_test=None)  # fmt: skip
             error = np.broadcast_to(link.variance + link.moving, here[t].shape)
-            say_map(lab, self.explored, self._paths[t, u], t, u, (here[t], link.mean[:, centre], error))
+            if self.explored is not None:
+                say_map(lab, self.explored, self._paths[t, u], t, u, (here[t], link.mean[:, centre], error))
 
     # -- record ----------------------------------------------------------------------------------------------------------------------------
 
