@@ -226,9 +226,12 @@ def open(
 
 @contextmanager
 def resume(
-    run: Path | str, *, runs: Path | str = "runs", observers: Sequence[Callable] = (), command: str = "", timeout: float = 2.0
-) -> Iterator[OpenLab]:
+    run: Path | str, *, designer: Any = None, runs: Path | str = "runs", observers: Sequence[Callable] = (), command: str = "",
+    timeout: float = 2.0,
+) -> Iterator[OpenLab]:  # fmt: skip
     """The lab of an interrupted run, to go on after its last whole round: the scenario, testbed, seed and depth it began with.
+
+    designer: needed again where it was given as an object.
 
     RecordError `nothing-to-resume` when it has ended; InputError `resume-changed` when the bench in its folder was altered.
     """
@@ -238,7 +241,12 @@ def resume(
     bench = load(folder / "scenario.toml", folder / "testbed.toml")
     seed, depth = int(earlier.about["seed"]), str(earlier.about["depth"])
     started = earlier.of("started")
-    chosen, baselines = _designers(bench, started[0]["designer"] if started else None)
+    chosen, baselines = _designers(bench, designer)
+    if started and chosen.name != started[0]["designer"]:
+        if designer is not None:
+            raise InputError("resume-changed", "another designer than the one this run began with", key="designer", found=chosen.name,
+                             allowed=started[0]["designer"])  # fmt: skip
+        chosen, _ = _designers(bench, started[0]["designer"])
     start = earlier.last_instant
     clock: Clock = VirtualClock(start, CHARGES) if depth == "process" else WallClock(start)
     with _depth(bench, depth, seed, clock, timeout) as (link, survey), RunWriter.resume(

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal as one thing: KeyboardInterrupt, never in the middle of what must end whole.
+"""Ctrl-C, SIGTERM and a closed terminal as one thing: a KeyboardInterrupt, never in the middle of what must end whole.
 
 The first signal asks for an orderly end; another within `AGAIN_S` leaves at once, whatever is going on.
 """
@@ -19,6 +19,11 @@ INTERRUPTED, TERMINATED = 130, 143  # exit codes; a closed terminal counts as Ct
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 Entered = TypeVar("Entered")
+
+
+class Interrupted(KeyboardInterrupt):
+    """What a signal becomes. A class of its own: Python notes the plain one wherever it leaves evaluated text, and would then end the
+    process by SIGINT instead of with its exit code."""
 
 
 class Interrupts:
@@ -45,7 +50,7 @@ class Interrupts:
 
     def __call__(self, number: int, frame: object = None) -> None:
         self.note(number)
-        raise KeyboardInterrupt
+        raise Interrupted
 
     def note(self, number: int) -> None:
         """Remember a signal; the second in a row leaves."""
@@ -105,7 +110,7 @@ def held() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
     if came:
-        raise KeyboardInterrupt
+        raise Interrupted
 
 
 class LeftWhole(Generic[Entered]):

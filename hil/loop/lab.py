@@ -31,6 +31,7 @@ DESIGNED = frozenset(name for name, fields in EVENTS.items() if "designer" in fi
 CAPTURE_SLACK_S = 5.0  # beyond a capture's own airtime
 MOVE_SLACK_S = 10.0  # beyond a move's own duration
 CREST_DB = 14.0  # an OFDM frame's largest sample over its mean: passed once in ten thousand frames
+BRAKE_S, LOOK_S = 2.0, 0.02  # longest wait for stages to stand after a halt, and how often they are asked
 STILL = 1e-6  # metres; a layout closer than this is where we are
 
 
@@ -91,8 +92,9 @@ class Lab:
         if state is self.state:
             return
         check_step(self.state, state)
-        self.run.event("state", self.round, from_=str(self.state), to=str(state), why=why, **({"designer": self.designer} if self.designer else {}))
-        self.state = state
+        before, self.state = self.state, state
+        who = {"designer": self.designer} if self.designer else {}
+        self.run.event("state", self.round, from_=str(before), to=str(state), why=why, **who)
 
     # -- opening -------------------------------------------------------------------------------------------------------------------------
 
@@ -289,4 +291,15 @@ class Lab:
             self._on_air = None
         if silent:
             self.run.log(f"{why}: no answer from {', '.join(silent)}, which their leases silence")
-        return not silent, not silent
+        return not silent, not silent and self._stands(why)
+
+    def _stands(self, why: str) -> bool:
+        """Whether every stage says that it stands still, given the time to brake."""
+        try:
+            for _ in range(round(BRAKE_S / LOOK_S)):
+                if not any(position.moving for position in self.link.where([stage.name for stage in self.testbed.stage]).values()):
+                    return True
+                self.clock.sleep(LOOK_S)
+        except Exception as error:
+            self.run.log(f"{why}: {error}")
+        return False
