@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the answer is no; 2 input; 3 the bench failed; 4 safe stat
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -18,6 +19,11 @@ import hil
 from hil.commands.streams import Streams
 from hil.errors import HilError, InputError
 from hil.interrupts import INTERRUPTED, Interrupts
+
+# Small matrices gain nothing from a second thread, two processes on two processors lose much, and sums in one order repeat to the bit.
+# The libraries read these when they are loaded, which is later; whoever has set them is obeyed.
+for _library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 BUG = 70
 GROUPS = ("start", "run", "look", "serve")

@@ -217,9 +217,8 @@ def _promise(rounds: list[Row]) -> str:
     judged = [row for row in rounds if row.kept is not None]
     facts = [f"promise kept in {sum(bool(row.kept) for row in judged)} of {len(judged)} rounds"] if judged else []
     final = rounds[-1]
-    if final.bound is not None and final.measured is not None:
-        gap = final.bound - final.measured
-        facts.append(f"{abs(gap):.1f} dB {'below' if gap >= 0 else 'above'} the bound")
+    if final.bound is not None and final.promised is not None:
+        facts.append(f"the last {_number(max(final.bound - final.promised, 0.0))} dB below its bound")
     return "; ".join(facts)
 
 

@@ -35,8 +35,8 @@ def sentences(run: Run, found: Facts) -> list[str]:
             f", {number(abs(gain))} dB {'above' if gain >= 0 else 'BELOW'} the best baseline ({best.designer}, {number(best.measured)} dB)"
         )
     believe = f"{promise_kept(found)[:1].upper()}{promise_kept(found)[1:]}"
-    if not math.isnan(final.bound):
-        believe += f"; {number(max(0.0, final.bound - final.measured))} dB below the bound that no design at these positions can pass"
+    if not math.isnan(final.bound) and not math.isnan(final.promised):
+        believe += f"; the last {number(max(0.0, final.bound - final.promised))} dB below the most that any design at these positions can promise"
     if not math.isnan(final.predicted):
         believe += f". What was measured last lies {number(abs(final.measured - final.predicted))} dB from what was predicted"
     where = medium(run)

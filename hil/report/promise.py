@@ -19,7 +19,8 @@ def finding(found: Facts) -> str:
     final = found.final
     if final is None:
         return "No round was measured"
-    distance = "" if math.isnan(final.bound) else f", {number(max(0.0, final.bound - final.measured))} dB below the bound"
+    bounded = not (math.isnan(final.bound) or math.isnan(final.promised))
+    distance = f", promised {number(max(0.0, final.bound - final.promised))} dB below the bound" if bounded else ""
     reached = f"{final.designer} reached {number(final.measured)} dB at the worst user{distance}"
     if not found.designed:
         return f"Only baselines were measured: {reached}"

@@ -180,27 +180,55 @@ def first_layouts(problem: Problem, knowledge: Knowledge, landscape: Landscape, 
     return legal(chosen, landscape.least, landscape.most, landscape.spacing)
 
 
+class Ascent:
+    """Adam (Kingma and Ba, 2015), uphill. The library's own costs two seconds to import."""
+
+    def __init__(self, tensors: list[tuple[torch.Tensor, float]], betas: tuple[float, float] = (0.9, 0.98)) -> None:
+        self._tensors, self._betas, self._count = tensors, betas, 0
+        self._moments = [(torch.zeros_like(tensor), torch.zeros_like(tensor)) for tensor, _ in tensors]
+
+    @torch.no_grad()
+    def step(self, pace: float) -> None:
+        """One step of `pace` times each tensor's own stride, and gradients cleared."""
+        self._count += 1
+        first, second = self._betas
+        for (tensor, stride), (mean, square) in zip(self._tensors, self._moments):
+            slope = tensor.grad
+            if slope is None:
+                continue
+            mean.lerp_(slope, 1.0 - first)
+            square.mul_(second).addcmul_(slope, slope, value=1.0 - second)
+            root = (square / (1.0 - second**self._count)).sqrt_().add_(1e-8)
+            tensor.addcdiv_(mean, root, value=pace * stride / (1.0 - first**self._count))
+            tensor.grad = None
+
+
 def place(problem: Problem, knowledge: Knowledge, robust: bool = True) -> Layouts:
     """`problem.starts` layouts after `problem.steps` steps each, best first; robust False takes the path fits for certain.
 
-    Randomness from `problem.rng` only.
+    Randomness from `problem.rng` only; one thread, so that sums come in one order (and small tensors gain nothing from more).
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _ascend(problem, knowledge, robust)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _ascend(problem: Problem, knowledge: Knowledge, robust: bool) -> Layouts:
     landscape = Landscape(problem, knowledge, robust)
     positions = first_layouts(problem, knowledge, landscape)
     knobs = landscape.fresh_knobs(len(positions))
     scaled = (positions / problem.wavelength).requires_grad_()
     for knob in knobs.values():
         knob.requires_grad_()
-    groups = [{"params": [scaled], "lr": STRIDE}, {"params": list(knobs.values()), "lr": PACE}]
-    ascent = torch.optim.Adam(groups, maximize=True, betas=(0.9, 0.98), fused=True)
+    ascent = Ascent([(scaled, STRIDE), *((knob, PACE) for knob in knobs.values())])
     limits = (landscape.least / problem.wavelength, landscape.most / problem.wavelength, landscape.spacing / problem.wavelength)
     best = torch.full((len(positions),), -torch.inf, dtype=torch.float64)
     best_positions = positions.clone()
     for step in range(problem.steps):
         done = step / problem.steps
-        for group, first in zip(ascent.param_groups, (STRIDE, PACE)):
-            group["lr"] = first * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * done)))
-        ascent.zero_grad()
         sinr, margin = landscape.log_sinr(scaled * problem.wavelength, knobs)
         short = margin.clamp(max=0.0)
         with torch.no_grad():
@@ -209,7 +237,7 @@ def place(problem: Problem, knowledge: Knowledge, robust: bool = True) -> Layout
             best = torch.where(better, reached, best)
             best_positions = torch.where(better[:, None, None], scaled * problem.wavelength, best_positions)
         (soft_minimum(sinr, SOFT * (HARD / SOFT) ** done) + 3.0 * short).sum().backward()
-        ascent.step()
+        ascent.step(0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * done)))
         with torch.no_grad():
             scaled.copy_(legal(scaled, *limits))
     order = torch.argsort(best, descending=True, stable=True)
