@@ -109,7 +109,7 @@ def _antennas(bench: Bench, wire: Wire) -> Iterator[dict[str, Any]]:
     axis = (1.0, 0.0, 0.0) if user else part.axis  # type: ignore[union-attr]
     capability = bench.testbed.capability(wire.radio)
     for element in wire.elements:
-        sends = not user and part.role == "transmit" or element.channel < capability.transmit_channels
+        sends = element.channel < capability.transmit_channels  # every wired element sends and receives: the medium lets any radio hear itself
         yield {
             "transmit": element.channel if sends else None, "receive": element.channel, "origin_m": list(origin), "axis": list(axis),
             "offset_m": element.offset, "stage": element.stage, "stage_axis": element.axis, "sign": element.sign,
@@ -330,7 +330,9 @@ def _nodes(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tu
             stages = [stage.name for stage in bench.testbed.stage if stage.node == node.name]
             devices = [Device(kind="radio", name=name, entry="sim_backend.remote:radio", arguments=to) for name in radios]
             devices += [Device(kind="stage", name=name, entry="sim_backend.remote:stage", arguments=to) for name in stages]
-            plans.append(NodePlan(name=node.name, lease_s=LEASE_S, limits=_limits(bench), devices=tuple(devices), rails=rails, antenna_gain_dbi=gains))
+            plans.append(
+                NodePlan(name=node.name, lease_s=LEASE_S, limits=_limits(bench), devices=tuple(devices), rails=rails, antenna_gain_dbi=gains)
+            )
         nodes = stack.enter_context(LocalNodes(plans))
         link = stack.enter_context(
             connect(nodes.addresses, clock=clock, timeout_s=max(timeout, 5.0), lease_s=LEASE_S, progress_deadline_s=PROGRESS_S)

@@ -74,8 +74,8 @@ class VirtualClock:
     virtual clock belongs to one thread.
     """
 
-    def __init__(self, start: Instant = Instant(0, 0.0), charges: dict[str, float] | None = None) -> None:
-        self._now = start
+    def __init__(self, start: Instant | None = None, charges: dict[str, float] | None = None) -> None:
+        self._now = start or Instant(0, 0.0)
         self._charges = dict(charges or {})
 
     def now(self) -> Instant:

@@ -272,8 +272,9 @@ class Lab:
             after = self.positions[stage]
             for axis, asked in plan.move.targets.items():
                 if abs(after.axes[axis] - asked) > profile.arrival.tolerance:
+                    near = f"{asked * 1e3:.3f} +- {profile.arrival.tolerance * 1e3:.3f} mm"
                     raise DeviceError("not-arrived", f"axis {axis} did not arrive", where=stage, found=f"{after.axes[axis] * 1e3:.3f} mm",
-                                      allowed=f"{asked * 1e3:.3f} +- {profile.arrival.tolerance * 1e3:.3f} mm", fix="look at the rail, then home it")  # fmt: skip
+                                      allowed=near, fix="look at the rail, then home it")  # fmt: skip
                 self.event("moved", stage=stage, axis=axis, from_=before[stage].axes[axis], asked=asked, reached=after.axes[axis],
                            std=after.std[axis], peak_speed=plan.peak_speed, settle=profile.arrival.settle, closest=plan.closest)  # fmt: skip
 

@@ -197,7 +197,7 @@ class Trial:
         lab = self.lab
         moved, knowledge, design, verdict, channels = self._designed(designer)
         version, frames = measuring.push(lab, design, self._payload_seed())
-        self._say_designed(design, version, "precoders", verdict, knowledge)
+        self._say_designed(design, version, verdict, knowledge)
         measured = measuring.measure(lab, self.sounding, design, version, frames, channels, self._prior(), self._rng("minimum"))
         if measured.fix is not None and measured.fix.above_threshold and measured.fix.estimate.epoch is not None:
             self._fix = (measured.fix.estimate, measured.fix.estimate.epoch)
@@ -243,8 +243,7 @@ class Trial:
         knowledge = self._know(None)
         design = self._design(designer, self.problem, knowledge)
         file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
-        lab.event("designed", version=None, step="positions", objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
-                  predicted=design.predicted, bound=None, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped)  # fmt: skip
+        self._say_decided(design, None, "positions", file)
         if self._standing is not None and design.promised is not None and design.promised < self._standing + WORTH_DB:
             return lab.here()
         return np.where(np.abs(design.positions - lab.here()) > STILL, design.positions, lab.here())
@@ -266,14 +265,19 @@ class Trial:
             self.problem.serving, design.promised, self._rng("adversary"),
         )  # fmt: skip
 
-    def _say_designed(self, design: Design, version: int, step: str, verdict: adversary.Verdict, knowledge: Knowledge) -> None:
+    def _say_decided(self, design: Design, version: int | None, step: str, file: str) -> None:
+        self.lab.event(
+            "designed", version=version, step=step, objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
+            predicted=design.predicted, bound=design.bound, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped,
+        )  # fmt: skip
+
+    def _say_designed(self, design: Design, version: int, verdict: adversary.Verdict, knowledge: Knowledge) -> None:
         lab = self.lab
         assert knowledge.channel is not None and knowledge.radius is not None
         extras = {"version": version, "radius": knowledge.radius, "channel": knowledge.channel.value, "noise": knowledge.noise.value,
                   "worst_each": verdict.worst_each}  # fmt: skip
         file, _ = lab.run.design(lab.round, design.designer, design, extras)
-        lab.event("designed", version=version, step=step, objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
-                  predicted=design.predicted, bound=design.bound, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped)  # fmt: skip
+        self._say_decided(design, version, "precoders", file)
         lab.event("judged", version=version, worst=verdict.worst_db, unit="dB", shortfall=verdict.shortfall_db, members=verdict.members,
                   pass_=verdict.passed)  # fmt: skip
 
