@@ -32,7 +32,7 @@ CAPTURE_SLACK_S = 5.0  # beyond a capture's own airtime
 MOVE_SLACK_S = 10.0  # beyond a move's own duration
 CREST_DB = 14.0  # an OFDM frame's largest sample over its mean: passed once in ten thousand frames
 BRAKE_S, LOOK_S = 2.0, 0.02  # longest wait for stages to stand after a halt, and how often they are asked
-STILL = 1e-6  # metres; a layout closer than this is where we are
+STILL = 2e-5  # metres, a motor step or so; a layout closer than this is where we are
 
 
 @dataclass(frozen=True, slots=True, eq=False)

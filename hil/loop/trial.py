@@ -135,6 +135,8 @@ class Trial:
             lab.run.event("started", format="hil.events.v1", seed=lab.seed, depth=lab.depth, designer=self.designer.name,
                           baselines=[baseline.name for baseline in self.baselines])  # fmt: skip
         self._started = True
+        if (0, "explore") not in self.done:
+            lab.enter(State.EXPLORING, "begun")
         self.set_up()
         if self.before is not None and (0, "explore") in self.done:
             lab.enter(State.ESTIMATING, "levels set")
@@ -142,7 +144,6 @@ class Trial:
             self._paths = fit_paths(lab, self.explored, tell=False)
             lab.follow(self.before.version)
             return
-        lab.enter(State.IDLE, "levels set")
         self.explored = explore(lab, self.sounding)
         self._paths = fit_paths(lab, self.explored)
         lab.run.round_ends(0, "explore")
@@ -150,7 +151,7 @@ class Trial:
     def set_up(self) -> None:
         """Devices opened and compared, sounding frames loaded, receive gains set, noise heard."""
         self.lab.open_devices()
-        self.lab.enter(State.SOUNDING, "opened")
+        self.lab.enter(State.SOUNDING, "devices opened")
         self.sounding.prepare()
         self.sounding.level(again=len(self.done))
 

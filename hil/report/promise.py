@@ -168,7 +168,7 @@ def _legend(axes: Axes) -> None:
         ((Patch(facecolor=look.SOFT, alpha=0.22), Line2D([], [], color=look.SOFT, lw=1.8)), "promised, shaded to measured"),
         (Line2D([], [], color=look.SOFT, lw=0.8, marker="_", ms=9), "predicted"),
         (Line2D([], [], color=look.SOFT, lw=1.8, marker="o", ms=6), "measured, 95 %"),
-        (Line2D([], [], color=look.BOUND, lw=1.6, ls=(0, (1, 1.3))), "bound"),
+        (Line2D([], [], color=look.BOUND, lw=1.6, ls=(0, (1, 1.3))), "bound on the promise"),
     ]
     axes.legend(
         [handle for handle, _ in handles],
