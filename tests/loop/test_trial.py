@@ -193,7 +193,7 @@ def captures(run) -> list[str]:
 def test_nobody_above_the_devices_reads_the_truth(tmp_path, monkeypatch):
     """The table [emulated] withheld from everything but the world: the same events; with a world or a seed that differs, others."""
     bench = narrow_bench(tmp_path / "bench")
-    first, other = brief(bench, tmp_path), brief(bench, tmp_path, seed=2, until="exploring")
+    first, other = brief(bench, tmp_path), brief(bench, tmp_path, seed=2, until="moving")
     assert captures(other) and not set(captures(first)) & set(captures(other))
 
     truth = hil.bench.site(bench, SEED)
@@ -202,7 +202,7 @@ def test_nobody_above_the_devices_reads_the_truth(tmp_path, monkeypatch):
     monkeypatch.setattr(hil.bench, "site", lambda bench, seed: truth)
     assert bytes_of(brief(withheld, tmp_path)) == bytes_of(first)
     monkeypatch.setattr(hil.bench, "site", lambda bench, seed: {**truth, "emulated": {**truth["emulated"], "seed": 2}})
-    assert not set(captures(brief(withheld, tmp_path, until="exploring"))) & set(captures(first))
+    assert not set(captures(brief(withheld, tmp_path, until="moving"))) & set(captures(first))
 
 
 @pytest.mark.slow
