@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,7 @@ IDLE_SAMPLES = 1 << 16
 COHERENT_DB = 12.0  # four precoded elements over one, and two access points over one, with a little to spare
 PEAK_DB = 12.0  # an OFDM signal's peak over its mean
 LEVEL_MARGIN_DB = 4.0
+THREADS = 2
 
 
 class Sounding:
@@ -105,14 +107,18 @@ class Sounding:
         lab = self.lab
         radios = self.receivers if sensors else list(lab.user_radio.values())
         lab.apply(self.versions[array])
-        try:
+        with lab.muted_after("one at a time"):
             return lab.capture(name, purpose, dict.fromkeys(radios, samples), transmitter=array)
-        finally:
-            lab.mute("one at a time")
 
     def understand(self, heard: Mapping[str, Mapping[str, Taken]], *, raw: bool) -> dict[str, dict[str, ToneChannel]]:
         """Access point -> receiver -> tone channel. raw: every tone on its own, for path fits; else smoothed over the delays there are."""
-        return {array: {radio: self._channel(array, taken, raw) for radio, taken in takes.items()} for array, takes in heard.items()}
+        links = [(array, taken) for array, takes in heard.items() for taken in takes.values()]
+        with ThreadPoolExecutor(THREADS) as pool:  # transforms let go of the interpreter; every link is estimated for itself
+            found = list(pool.map(lambda link: self._channel(*link, raw), links))
+        channels: dict[str, dict[str, ToneChannel]] = {array: {} for array in heard}
+        for (array, taken), channel in zip(links, found):
+            channels[array][taken.radio] = channel
+        return channels
 
     def links(self, looks: Sequence[Mapping[str, Mapping[str, ToneChannel]]]) -> dict[tuple[int, int], Looks]:
         """(transmitter, user) -> the looks at that link as one, and how much of it moves."""
