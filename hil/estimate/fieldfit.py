@@ -1,9 +1,9 @@
 """The engine of the path fit: parameters, residuals, Levenberg-Marquardt, search for the next path, and the unresolved field.
 
-All data are whitened to unit variance per complex entry and lie in a delay basis, shape (position row, dimension), a row being one
-element of one visit. Real parameters, in this order: per path (cosine, curvature, delay, taper, Re g, Im g); phase and delay of every
-visit but the first; one displacement of the anchor and one of every other row; Re and Im of the plane waves that stand for unresolved
-energy.
+Data lie in a delay basis, shape (position row, dimension), a row being one element of one visit, and are whitened to unit variance per
+complex entry: the error of an entry is white noise and, common to the rows of a visit, the echo of whatever moves. Real parameters, in
+this order: per path (cosine, curvature, delay, taper, Re g, Im g); phase and delay of every visit but the first; one displacement of the
+anchor and one of every other row; Re and Im of the plane waves that stand for unresolved energy.
 """
 
 from __future__ import annotations
@@ -14,25 +14,50 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from hil.estimate.sources import DelayBasis, Sources, excess, respond
+from hil.estimate.sources import DelayBasis, Sources, Weights, excess, respond, units
 
-CURVATURE_STD = 0.3  # 1/m, prior: nothing stands nearer than about a metre and a half
+CURVATURE, CURVATURE_STD = 0.1, 0.15  # 1/m, prior: ten metres away; a metre and a half is three standard deviations off
+CURVATURES = (-0.05, 1.2)  # 1/m, nothing is behind the horizon; slightly less than 0 only for the sake of a smooth search
 TAPER_STD = 0.06  # 1/m, prior: c/R of a source at the end of the room
 PER_PATH = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observations:
-    """What was measured, aligned and projected."""
+    """What was measured, aligned and projected. The rows of a visit follow one another, equally many in each."""
 
     values: NDArray[np.complex128]  # (row, dimension)
-    variance: NDArray[np.float64]  # (row, dimension) of each entry: noise, and what moves between visits
+    variance: NDArray[np.float64]  # (row, dimension) or (row, 1) of white noise
     positions: NDArray[np.float64]  # (row,) metres as read back
     visit: NDArray[np.intp]  # (row,)
     displacement: NDArray[np.intp]  # (row,) which displacement parameter; the anchor's rows share number 0
     basis: DelayBasis
     wavelength: float
     position_std: float
+    echo: NDArray[np.complex128] | None = None  # (visit, rows of a visit x dimension, factor): covariance echo echo^H on top of the noise
+    _axes: NDArray[np.complex128] | None = field(init=False, default=None)  # of the echo, after the noise is white: orthonormal
+    _share: NDArray[np.float64] | None = field(init=False, default=None)  # (visit, factor) echo over noise along them
+
+    def __post_init__(self) -> None:
+        if self.echo is None:
+            return
+        scaled = self.echo / np.sqrt(np.broadcast_to(self.variance, self.values.shape)).reshape(*self.echo.shape[:2], 1)
+        share, vectors = np.linalg.eigh(np.conj(np.swapaxes(scaled, 1, 2)) @ scaled)
+        share = np.maximum(share, 0.0)
+        usable = share > 1e-9
+        axes = (scaled @ vectors) / np.sqrt(np.where(usable, share, 1.0))[:, None, :]
+        object.__setattr__(self, "_axes", axes * usable[:, None, :])
+        object.__setattr__(self, "_share", share * usable)
+
+    def white(self, entries: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Entries (row, dimension, ...) times the symmetric inverse root of the error's covariance: errors become white, of variance 1."""
+        trailing = entries.ndim - 2
+        scaled = entries / np.sqrt(self.variance).reshape(*self.variance.shape, *trailing * (1,))
+        if self._axes is None or self._share is None:
+            return scaled
+        by_visit = scaled.reshape(*self._axes.shape[:2], -1)
+        along = np.conj(np.swapaxes(self._axes, 1, 2)) @ by_visit
+        return (by_visit - self._axes @ ((1.0 - 1.0 / np.sqrt(1.0 + self._share))[..., None] * along)).reshape(entries.shape)
 
     @property
     def visits(self) -> int:
@@ -90,33 +115,39 @@ def _at(state: State, seen: Observations) -> NDArray[np.float64]:
 def model(state: State, seen: Observations) -> NDArray[np.complex128]:
     """(row, dimension) as the state predicts it."""
     sources = state.sources.joined(state.waves)
-    answer = respond(sources, _at(state, seen), state.delays[seen.visit], seen.basis, seen.wavelength)
-    return np.exp(1j * state.phases[seen.visit])[:, None] * np.einsum("plr,l->pr", answer.unit, sources.gains)
+    weights = Weights(sources, _at(state, seen), state.delays[seen.visit], seen.wavelength)
+    return np.exp(1j * state.phases[seen.visit])[:, None] * weights.value(seen.basis.atoms(sources.delays, 4))
 
 
 def jacobian(state: State, seen: Observations) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     """Model (row, dimension) and its derivatives (row, dimension, parameter)."""
     sources = state.sources.joined(state.waves)
-    answer = respond(sources, _at(state, seen), state.delays[seen.visit], seen.basis, seen.wavelength)
+    positions, shifts = _at(state, seen), state.delays[seen.visit]
+    atoms = seen.basis.atoms(sources.delays, 5)
+    weights = Weights(sources, positions, shifts, seen.wavelength)
     turn = np.exp(1j * state.phases[seen.visit])[:, None]
-    gains, paths = sources.gains, state.sources.count
-    value = turn * np.einsum("plr,l->pr", answer.unit, gains)
+    value, late, along = (turn * part(atoms) for part in (weights.value, weights.late, weights.along))
     rows, dimension = value.shape
-    own = np.empty((rows, dimension, paths, PER_PATH), complex)
+    paths, others, moved, waves = state.sources.count, seen.visits - 1, state.moved.size, state.waves.count
+    cuts = np.cumsum([PER_PATH * paths, others, others, moved, 2 * waves])
+    slopes = np.zeros((rows, dimension, cuts[-1]), complex)
+    answer = respond(state.sources, positions, shifts, seen.basis, seen.wavelength)
+    own, gains = slopes[..., : cuts[0]].reshape(rows, dimension, paths, PER_PATH), state.sources.gains
     for slot, part in enumerate((answer.cosine, answer.curvature, answer.late, answer.taper)):
-        own[..., slot] = np.swapaxes(part[:, :paths] * gains[:paths, None], 1, 2)
-    own[..., 4] = np.swapaxes(answer.unit[:, :paths], 1, 2)
+        own[..., slot] = np.swapaxes(part * (turn * gains)[..., None], 1, 2)
+    own[..., 4] = np.swapaxes(answer.unit * turn[..., None], 1, 2)
     own[..., 5] = 1j * own[..., 4]
-    late, along = (turn * np.einsum("plr,l->pr", part, gains) for part in (answer.late, answer.along))
-    member = (seen.visit[:, None] == np.arange(1, seen.visits)[None, :]).astype(float)
-    shift = (seen.displacement[:, None] == np.arange(state.moved.size)[None, :]).astype(float)
-    unit = np.swapaxes(answer.unit[:, paths:], 1, 2)
-    parts = [
-        turn[..., None] * own.reshape(rows, dimension, -1), 1j * value[..., None] * member[:, None, :],
-        late[..., None] * member[:, None, :], along[..., None] * shift[:, None, :],
-        turn[..., None] * np.concatenate([unit, 1j * unit], axis=-1),
-    ]  # fmt: skip
-    return value, np.concatenate(parts, axis=-1)
+    slopes[..., : cuts[0]] = own.reshape(rows, dimension, -1)
+    row, mine = np.arange(rows), seen.visit > 0
+    slopes[row[mine], :, cuts[0] + seen.visit[mine] - 1] = 1j * value[mine]
+    slopes[row[mine], :, cuts[1] + seen.visit[mine] - 1] = late[mine]
+    if moved:
+        slopes[row, :, cuts[2] + seen.displacement] = along
+    if waves:
+        unit = np.swapaxes(units(state.waves, positions, shifts, seen.basis, seen.wavelength) * turn[..., None], 1, 2)
+        slopes[..., cuts[3] : cuts[3] + waves] = unit
+        slopes[..., cuts[3] + waves :] = 1j * unit
+    return value, slopes
 
 
 def prior(state: State, seen: Observations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -125,7 +156,7 @@ def prior(state: State, seen: Observations) -> tuple[NDArray[np.float64], NDArra
     room = 8.0 * level_of(seen)  # E|g|^2: wide, only to stop two close paths from growing against each other
     path = np.tile([0.0, CURVATURE_STD**-2, 0.0, TAPER_STD**-2, 2.0 / room, 2.0 / room], paths)
     away = np.column_stack(
-        [np.zeros(paths), s.curvatures, np.zeros(paths), s.tapers, s.gains.real, s.gains.imag]
+        [np.zeros(paths), s.curvatures - CURVATURE, np.zeros(paths), s.tapers, s.gains.real, s.gains.imag]
     ).ravel()
     wave = 2.0 / state.wave_variance if state.waves.count else 0.0
     precision = np.concatenate(
@@ -143,7 +174,7 @@ def stepped(state: State, step: NDArray[np.float64]) -> State:
     own = own.reshape(paths, PER_PATH)
     s, w = state.sources, state.waves
     sources = Sources(
-        s.gains + own[:, 4] + 1j * own[:, 5], np.clip(s.cosines + own[:, 0], -1.0, 1.0), np.clip(s.curvatures + own[:, 1], -0.5, 1.2),
+        s.gains + own[:, 4] + 1j * own[:, 5], np.clip(s.cosines + own[:, 0], -1.0, 1.0), np.clip(s.curvatures + own[:, 1], *CURVATURES),
         s.delays + own[:, 2], np.clip(s.tapers + own[:, 3], -1.0, 1.0),
     )  # fmt: skip
     return replace(
@@ -155,7 +186,7 @@ def stepped(state: State, step: NDArray[np.float64]) -> State:
 def cost(state: State, seen: Observations) -> float:
     """Minus twice the log posterior, up to a constant."""
     precision, away = prior(state, seen)
-    misfit = np.abs(seen.values - model(state, seen)) ** 2 / seen.variance
+    misfit = np.abs(seen.white(seen.values - model(state, seen))) ** 2
     return float(2.0 * misfit.sum() + np.sum(precision * away**2))
 
 
@@ -182,10 +213,9 @@ class Linear:
 
 def linearise(state: State, seen: Observations) -> Linear:
     value, slopes = jacobian(state, seen)
-    weight = np.sqrt(2.0 / seen.variance)
     scale = scales(state, seen)
-    slopes = (slopes * weight[..., None]).reshape(-1, scale.size) * scale
-    residual = ((seen.values - value) * weight).ravel()
+    slopes = seen.white(slopes).reshape(-1, scale.size) * (np.sqrt(2.0) * scale)
+    residual = np.sqrt(2.0) * seen.white(seen.values - value).ravel()
     precision, away = prior(state, seen)
     stacked = np.concatenate([slopes.real, slopes.imag])
     return Linear(stacked, np.concatenate([residual.real, residual.imag]), precision * scale**2, away / scale, scale)
@@ -226,20 +256,68 @@ class Search:
 
 def strongest(state: State, seen: Observations, search: Search) -> tuple[float, tuple[complex, float, float, float]]:
     """Peak over the grid of |s^H r|^2/||s||^2 (noise alone: unit exponential per cell), and the path there."""
-    residual = (seen.values - model(state, seen)) * np.exp(-1j * state.phases[seen.visit])[:, None]
-    weight = 1.0 / seen.variance
+    residual = seen.values - model(state, seen)
+    back = np.exp(-1j * state.phases[seen.visit])[:, None]
+    weight = 1.0 / np.broadcast_to(seen.variance, residual.shape)
     atoms = seen.basis.atoms(search.delays)[0]  # (delay, dimension)
-    spectrum = (residual * weight) @ atoms.conj().T  # (row, delay)
     cosine, bend = (a.ravel() for a in np.meshgrid(search.cosines, search.curvatures, indexing="ij"))
     grid = Sources(np.ones(cosine.size, complex), cosine, bend, *np.zeros((2, cosine.size)))
     positions = _at(state, seen)
     steering = np.exp(-2j * np.pi / seen.wavelength * excess(positions, grid.cosines, grid.curvatures)[0])  # (row, cell)
-    match = steering.conj().T @ spectrum  # (cell, delay)
-    energy = np.abs(atoms) ** 2 @ weight.sum(axis=0)
+    match = steering.conj().T @ ((back * residual * weight) @ atoms.conj().T)  # (cell, delay)
+    energy = np.broadcast_to(np.abs(atoms) ** 2 @ weight.sum(axis=0), match.shape)
+    if seen._axes is not None and seen._share is not None:  # what the echo's covariance takes off both
+        echoed = seen._axes * np.sqrt(weight).reshape(*seen._axes.shape[:2], 1)
+        visits, _, factors = echoed.shape
+        taken = seen._share / (1.0 + seen._share)
+        heard = np.einsum("vmk,vm->vk", echoed.conj(), residual.reshape(visits, -1))
+        by_delay = np.einsum("vndk,td->vnkt", echoed.reshape(visits, -1, weight.shape[1], factors).conj(), atoms)
+        waves = (steering * back.conj()).reshape(visits, -1, cosine.size)
+        through = np.swapaxes(waves, 1, 2) @ by_delay.reshape(visits, waves.shape[1], -1)
+        through = through.reshape(visits, cosine.size, factors, -1)
+        match = match - np.einsum("vckt,vk->ct", through.conj(), taken * heard)
+        energy = np.maximum(energy - np.einsum("vckt,vk->ct", np.abs(through) ** 2, taken), 1e-6 * energy)
     peak = np.abs(match) ** 2 / energy
     cell, late = np.unravel_index(np.argmax(peak), peak.shape)
-    gain = complex(match[cell, late] / energy[late])
+    gain = complex(match[cell, late] / energy[cell, late])
     return float(peak[cell, late]), (gain, float(cosine[cell]), float(bend[cell]), float(search.delays[late]))
+
+
+def strongest_pair(state: State, seen: Observations, search: Search) -> list[tuple[complex, float, float, float]]:
+    """The two paths of usual curvature that together explain most of the residual: every pair of the grid by least squares."""
+    back = np.exp(1j * state.phases[seen.visit])[:, None]
+    cosine, delay = (a.ravel() for a in np.meshgrid(search.cosines, search.delays, indexing="ij"))
+    steering = np.exp(-2j * np.pi / seen.wavelength * excess(_at(state, seen), cosine, np.full(cosine.size, CURVATURE))[0])
+    waves = (back * steering)[:, None, :] * seen.basis.atoms(delay)[0].T
+    waves = seen.white(waves).reshape(-1, cosine.size)
+    residual = seen.white(seen.values - model(state, seen)).ravel()
+    gram, match = waves.conj().T @ waves, waves.conj().T @ residual
+    power = np.real(np.diag(gram))
+    first, second = np.triu_indices(cosine.size, 1)
+    cross = gram[first, second]
+    free = power[first] * power[second] - np.abs(cross) ** 2
+    apart = free > 0.1 * power[first] * power[second]  # pairs more alike than that are one path
+    explained = (
+        power[second] * np.abs(match[first]) ** 2 + power[first] * np.abs(match[second]) ** 2
+        - 2.0 * np.real(np.conj(match[first]) * cross * match[second])
+    )  # fmt: skip
+    best = int(np.argmax(np.where(apart, explained / np.where(apart, free, 1.0), 0.0)))
+    chosen = [first[best], second[best]]
+    gains = np.linalg.solve(gram[np.ix_(chosen, chosen)], match[chosen])
+    return [(complex(gain), float(cosine[cell]), CURVATURE, float(delay[cell])) for gain, cell in zip(gains, chosen)]
+
+
+def significance(state: State, seen: Observations) -> NDArray[np.float64]:
+    """(path,) about what the cost would rise by without each path, the others free to take its place: small for two that share one."""
+    here = linearise(state, seen)
+    information = here.information
+    covariance = linalg.inv(information + 1e-12 * np.diag(np.diag(information)), check_finite=False)
+    rise = []
+    for path, gain in enumerate(state.sources.gains):
+        own = slice(PER_PATH * path + 4, PER_PATH * path + 6)
+        step = np.array([gain.real, gain.imag]) / here.scale[own]
+        rise.append(float(step @ linalg.solve(covariance[own, own], step)))
+    return np.array(rise)
 
 
 def wave_evidence(state: State, seen: Observations, waves: Sources) -> float:

@@ -20,11 +20,16 @@ from hil.errors import InputError
 from hil.estimate import fieldfit as engine
 from hil.estimate.fieldfit import Observations, Search, State
 from hil.estimate.sources import DelayBasis, Sources, field, respond
-from hil.estimate.visits import align
+from hil.estimate.stillness import Moving, whereabouts
+from hil.estimate.visits import align, delay_between
 
-__all__ = ["LeftOut", "PathFit", "Settings", "fit"]
+__all__ = ["LeftOut", "More", "PathFit", "Settings", "fit"]
 
-ECHO_MARGIN = 2.0  # an echo is one wave over all elements of a visit, counted here as independent on each: room for its larger scatter
+NEGLIGIBLE = 0.03  # directions in which the moving echo has less of the noise's variance are left to the noise
+BENT = 2.0  # standard deviations of curvature that make a path suspect
+NEAR = 0.12  # of a cosine: paths nearer, and in delay, weigh on each other
+PARTED = 2  # suspects that are looked into
+SLOW = 1.25  # what walks slowly as seen by a link differs less between two looks than it weighs on both
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,24 @@ class Settings:
     window: tuple[float, float] = (-0.15e-6, 0.45e-6)  # delays kept of the data
     search: tuple[float, float] = (-0.05e-6, 0.25e-6)  # where paths are looked for
     spread: tuple[float, float] = (-0.03e-6, 0.18e-6)  # where unresolved energy may lie
-    echoes: tuple[float, float] = (-0.03e-6, 0.12e-6)  # where the echo of what moves may lie
+    echoes: tuple[float, float] = (-0.03e-6, 0.2e-6)  # where the echo of what moves may lie
     most_paths: int = 12
     unresolved: bool = True  # carry the field of weak plane waves
     widenings: int = 3  # times its power may be raised by 6 dB until every left-out visit is predicted within its covariance
     least_visits: int = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class More:
+    """Visits without an anchor: every element has moved. Arrays as in `fit`.
+
+    variance: of the white error per tone. A channel smoothed to the delays of a window has errors that are alike on neighbouring tones:
+    with `rank` directions kept of `tones`, an error variance v per tone is v tones/rank per direction; that is the variance meant here.
+    """
+
+    positions: NDArray[np.float64]  # (visit, antenna)
+    channel: NDArray[np.complex128]  # (visit, antenna, tone)
+    variance: NDArray[np.float64]  # (visit,) or (visit, antenna)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,24 +187,45 @@ def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def fit(
     positions: Any, channel: Any, variance: Any, frequencies_hz: Any, *, wavelength: float, anchor: int, position_std: float = 0.0,
-    moving: Any = 0.0, settings: Settings = Settings(),
+    moving: Any = 0.0, apart: Any = None, more: More | None = None, before: PathFit | None = None, settings: Settings = Settings(),
 ) -> PathFit:  # fmt: skip
     """Fit the paths of one link from V visits of n elements.
 
     positions: (visit, antenna) metres of local x as read back. channel: (visit, antenna, tone) least-squares estimate per tone; every visit
     may have its own phase and delay. variance: of its white error per tone, (visit,), (visit, antenna) or scalar. frequencies_hz: (tone,)
-    baseband. anchor: the element that stays put in all visits. position_std: metres, of every read-back. moving: power per tone of the
-    echo of whatever walks about, shaped like `variance`: new in every visit, it is noise to the room, but gathered in a few delays.
+    baseband. anchor: the element that stays put in all visits. position_std: metres, of every read-back.
+
+    moving: power per tone and element of the echo of whatever walks about, as it is in `channel`: in every visit a plane wave of new phase,
+    from any direction and delay. apart: (visit, antenna, tone) hil.estimate.stillness.Looks.apart of the same visits, which tells where
+    that echo comes from and how strong it is from there.
+
+    more: visits without an anchor; `before`, a fit of the anchored visits (made here unless given), tells their phase and delay to start
+    with.
     """
     positions, channel = np.asarray(positions, dtype=float), np.asarray(channel, dtype=complex)
     frequencies = np.asarray(frequencies_hz, dtype=float)
     variance = _checked(positions, channel, np.asarray(variance, dtype=float), frequencies, anchor, position_std)
-    moving = _per_row(np.asarray(moving, dtype=float), positions)
     aligned, phases, delays = align(channel, frequencies, anchor)
     start = _arrival(aligned, frequencies)
-    aligned = aligned * np.exp(2j * np.pi * start * frequencies)
-    seen = _observations(positions, aligned, variance, moving, frequencies, wavelength, anchor, position_std, settings)
-    state, orders = _search(seen, settings)
+    back = np.exp(2j * np.pi * start * frequencies)
+    places = positions
+    fixed = np.broadcast_to(np.arange(positions.shape[1]) == anchor, positions.shape)
+    difference = None
+    if apart is not None:
+        turn = np.exp(-1j * phases[:, None] + 2j * np.pi * delays[:, None] * frequencies)
+        difference = np.asarray(apart, dtype=complex) * (turn * back)[:, None]
+    if more is not None and len(more.positions):
+        if before is None:
+            before = fit(positions, channel, variance, frequencies, wavelength=wavelength, anchor=anchor, position_std=position_std,
+                         moving=moving, apart=apart, settings=settings)  # fmt: skip
+        joined, extra, late = _onto(before, more, frequencies)
+        places, fixed = np.concatenate([positions, more.positions]), np.concatenate([fixed, np.zeros(more.positions.shape, dtype=bool)])
+        aligned = np.concatenate([aligned, joined])
+        variance = np.concatenate([variance, _per_row(np.asarray(more.variance, dtype=float), more.positions)])
+        phases, delays = np.append(phases, extra), np.append(delays, late)
+    seen = _observations(places, fixed, aligned * back, variance, frequencies, wavelength, position_std, settings)
+    seen = _echoed(seen, float(np.mean(np.asarray(moving, dtype=float))), difference, settings)
+    state, orders = _search(seen, settings, None if before is None or more is None else _from(before, seen, start, phases, delays))
     waves = _waves(seen, settings)
     unresolved = 0.0
     if settings.unresolved:
@@ -199,6 +238,17 @@ def fit(
             state = replace(state, wave_variance=4.0 * state.wave_variance)
         unresolved = state.wave_variance * waves.count / engine.level_of(seen)
     return _result(state, seen, settings, orders, unresolved, start, phases, delays)
+
+
+def _onto(before: PathFit, more: More, frequencies: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray]:
+    """Visits turned onto what `before` predicts at their positions; their phases and delays against it."""
+    turned, phases, delays = [], [], []
+    for positions, channel in zip(more.positions, more.channel):
+        phase, delay = delay_between(before.channel(positions, frequencies), channel, frequencies)
+        turned.append(channel * np.exp(-1j * phase + 2j * np.pi * delay * frequencies))
+        phases.append(phase)
+        delays.append(delay)
+    return np.array(turned), np.array(phases), np.array(delays)
 
 
 def _checked(
@@ -242,19 +292,41 @@ def _arrival(aligned: NDArray[np.complex128], frequencies: NDArray[np.float64]) 
 
 
 def _observations(
-    positions: NDArray, aligned: NDArray, variance: NDArray, moving: NDArray, frequencies: NDArray, wavelength: float, anchor: int,
-    position_std: float, settings: Settings,
+    positions: NDArray, fixed: NDArray, aligned: NDArray, variance: NDArray, frequencies: NDArray, wavelength: float, position_std: float,
+    settings: Settings,
 ) -> Observations:  # fmt: skip
+    """fixed: (visit, antenna) whether it is the anchor, which has not moved: one displacement for all its rows."""
     visits, antennas = positions.shape
-    basis, gathered = DelayBasis.of_window(frequencies, *settings.window).turned(*settings.echoes)
-    number = np.zeros((visits, antennas), dtype=np.intp)  # the anchor has not moved: one displacement for all its rows
-    others = [n for n in range(antennas) if n != anchor]
-    number[:, others] = 1 + np.arange(visits * (antennas - 1)).reshape(visits, antennas - 1)
+    basis = DelayBasis.of_window(frequencies, *settings.window)
+    number = np.zeros((visits, antennas), dtype=np.intp)
+    number[~fixed] = 1 + np.arange(int(np.sum(~fixed)))
     return Observations(
-        basis.project(aligned).reshape(visits * antennas, -1), variance.reshape(-1, 1) + ECHO_MARGIN * moving.reshape(-1, 1) * gathered,
-        positions.ravel(),
+        basis.project(aligned).reshape(visits * antennas, -1), variance.reshape(-1, 1), positions.ravel(),
         np.repeat(np.arange(visits), antennas), number.ravel(), basis, wavelength, float(position_std),
     )  # fmt: skip
+
+
+def _echoed(seen: Observations, moving: float, apart: NDArray | None, settings: Settings) -> Observations:
+    """With the covariance of what moves: from where the differences of looks say it comes, or from anywhere."""
+    if moving <= 0.0:
+        return seen
+    width = np.ptp(seen.basis.frequencies)
+    span = max(np.ptp(seen.positions) / seen.wavelength, 1.0)
+    cosines = np.linspace(-1.0, 1.0, int(np.ceil(3.0 * span)) + 1)
+    delays = np.linspace(*settings.echoes, max(2, int(np.ceil((settings.echoes[1] - settings.echoes[0]) * width / 0.6)) + 1))
+    where = Moving.anywhere(moving, cosines, delays)
+    places = seen.positions.reshape(seen.visits, -1)
+    waves = where.waves(places, seen.basis.atoms(where.delays)[0], seen.wavelength)
+    noise = np.broadcast_to(seen.variance, seen.values.shape).reshape(seen.visits, -1)
+    if apart is not None:
+        visits = len(apart)
+        where = whereabouts(seen.basis.project(apart).reshape(visits, -1), noise[:visits], waves[:visits], where)
+    root = waves * np.sqrt(SLOW * where.powers)
+    scaled = root / np.sqrt(noise)[..., None]
+    powers, axes = np.linalg.eigh(scaled @ np.conj(np.swapaxes(scaled, 1, 2)))
+    kept = int(np.max(np.sum(powers > NEGLIGIBLE, axis=1)))
+    factor = axes[..., -kept:] * np.sqrt(np.maximum(powers[:, None, -kept:], 0.0)) if kept else axes[..., :0]
+    return replace(seen, echo=factor * np.sqrt(noise)[..., None])
 
 
 def _grid(seen: Observations, settings: Settings) -> Search:
@@ -266,12 +338,35 @@ def _grid(seen: Observations, settings: Settings) -> Search:
     return Search(cosines, np.array([0.0, 0.08, 0.2, 0.35]), delays, max(cells, 32.0))
 
 
-def _search(seen: Observations, settings: Settings) -> tuple[State, tuple[int, int]]:
-    """Add paths while they are significant; returns the state and the orders at the strict and the ordinary false-alarm rate."""
+def _from(before: PathFit, seen: Observations, start: float, phases: NDArray, delays: NDArray) -> State:
+    """The paths of an earlier fit as a state of these observations."""
+    found, anchored = before.resolved, len(before.phases) if len(before.phases) < seen.visits else seen.visits
+    state = State.empty(seen)
+    state.phases[:anchored] = before.phases[:anchored] - phases[:anchored]
+    state.delays[:anchored] = before.visit_delays[:anchored] - delays[:anchored]
+    return replace(state, sources=replace(found, delays=found.delays - start))
+
+
+def _search(seen: Observations, settings: Settings, known: State | None = None) -> tuple[State, tuple[int, int]]:
+    """Add paths while they are significant; returns the state and the orders at the strict and the ordinary false-alarm rate.
+
+    known: the paths of an earlier fit, to begin with.
+    """
     search = _grid(seen, settings)
     limit, strict = (np.log(search.cells) - np.log(-np.log1p(-rate)) for rate in (settings.false_alarm, settings.strict_false_alarm))
     most = max(1, min(settings.most_paths, (np.unique(seen.positions.round(6)).size - 4) // 2))
-    state = State.empty(seen)
+    state = State.empty(seen) if known is None else _annealed(known, seen)[0]
+    state, order_strict = _grown(state, seen, search, most, limit, strict)
+    state, value = _annealed(state, seen)
+    state, value = _pruned(state, seen, value, limit)
+    if known is None:
+        state, value = _parted(state, seen, value, search, most, limit)
+    order = state.sources.count
+    return state, (min(order_strict, order) if order_strict >= 0 else order, order)
+
+
+def _grown(state: State, seen: Observations, search: Search, most: int, limit: float, strict: float) -> tuple[State, int]:
+    """Paths added while they pass `limit`; and how many there were when the first did not pass `strict` (-1: all did)."""
     order_strict = -1
     while state.sources.count < most:
         peak, path = engine.strongest(state, seen, search)
@@ -285,23 +380,58 @@ def _search(seen: Observations, settings: Settings) -> tuple[State, tuple[int, i
         if engine.cost(state, noisy) - lower < 2.0:
             break
         state = trial
+    return state, order_strict
+
+
+def _annealed(state: State, seen: Observations) -> tuple[State, float]:
+    """Every parameter refined, gently first; the state and its cost."""
+    value = engine.cost(state, seen)
     for share in (0.25, 0.0):
         state, value = engine.refine(state, engine.tempered(state, seen, share), steps=8, tolerance=0.05)
-    state = _pruned(state, seen, value, limit)
-    order = state.sources.count
-    return state, (min(order_strict, order) if order_strict >= 0 else order, order)
+    return state, value
 
 
-def _pruned(state: State, seen: Observations, value: float, limit: float) -> State:
+def _pruned(state: State, seen: Observations, value: float, limit: float) -> tuple[State, float]:
     """Without the paths whose removal costs less than their detection needed (those that later ones have made superfluous)."""
     while state.sources.count > 1:
-        power = np.abs(state.sources.gains) ** 2
-        weakest = int(np.argmin(power))
-        trial, higher = engine.refine(replace(state, sources=state.sources.without(weakest)), seen, steps=4, tolerance=0.5)
+        trial, higher = state, np.inf
+        for index in np.argsort(engine.significance(state, seen))[:2]:
+            less, cost = engine.refine(replace(state, sources=state.sources.without(int(index))), seen, steps=4, tolerance=0.5)
+            if cost < higher:
+                trial, higher = less, cost
         if higher - value > 2.0 * limit:
-            return state
+            break
         state, value = trial, higher
-    return state
+    return state, value
+
+
+def _parted(state: State, seen: Observations, value: float, search: Search, most: int, limit: float) -> tuple[State, float]:
+    """Two neighbours that were taken for one bent path, or for a crowd, are told apart: around each such path the best pair is tried."""
+    width = np.ptp(seen.basis.frequencies)
+    tried: list[tuple[float, float]] = []
+    at_cap = state.sources.count >= most  # the search ended for want of room, not of energy
+    while len(tried) < PARTED and (at_cap or value > 2.0 * seen.values.size):  # below that everything is explained already
+        s = state.sources
+        close = (np.abs(s.cosines[:, None] - s.cosines) < NEAR) & (np.abs(s.delays[:, None] - s.delays) < 0.4 / width)
+        bent = np.abs(s.curvatures - engine.CURVATURE) > BENT * engine.CURVATURE_STD
+        suspects = sorted(np.flatnonzero(bent | (close.sum(axis=1) > 2)), key=lambda i: -abs(s.gains[i]))
+        fresh = [i for i in suspects if all(abs(s.cosines[i] - c) > NEAR / 2 or abs(s.delays[i] - d) > 0.2 / width for c, d in tried)]
+        if not fresh:
+            break
+        cosine, far = s.cosines[fresh[0]], ~close[fresh[0]]
+        tried.append((float(cosine), float(s.delays[fresh[0]])))
+        rest = replace(state, sources=Sources(*(a[far] for a in state.sources)))
+        around = replace(search, cosines=search.cosines[np.abs(search.cosines - cosine) < 0.35])
+        for one in engine.strongest_pair(rest, seen, around):
+            rest = replace(rest, sources=rest.sources.and_one(*one))
+        trial, _ = engine.refine(rest, engine.tempered(rest, seen, 0.25), steps=8, tolerance=0.5)
+        trial, _ = _grown(trial, seen, search, s.count, limit, limit)  # no more than there were: parting is no licence to fit more
+        if trial.sources.count > s.count:
+            continue
+        trial, cost = _annealed(trial, seen)
+        if cost + 2.0 * limit * trial.sources.count < value + 2.0 * limit * state.sources.count:
+            state, value = _pruned(trial, seen, cost, limit)
+    return state, value
 
 
 def _waves(seen: Observations, settings: Settings) -> Sources:
@@ -377,7 +507,7 @@ def _left_out(seen: Observations, here: engine.Linear, covariance: NDArray[np.fl
         passed &= special.gammainc(freedom / 2.0, statistic / 2.0) < 1.0 - 0.01 / seen.visits
         mine = seen.visit == number
         apart = (vectors[:, keep] @ (parts / values[keep])) ** 2 - 1.0  # prediction minus measurement, its own noise taken off
-        noise = np.tile(seen.variance[mine].ravel() / 2.0, 2)
+        noise = np.tile(np.broadcast_to(seen.variance, seen.values.shape)[mine].ravel() / 2.0, 2)
         expected = np.sum(vectors[:, keep] ** 2 / values[keep], axis=1) - 1.0
         error += max(float(np.sum(apart * noise)), 0.25 * float(np.sum(np.maximum(expected, 0.0) * noise)))
         power += float(np.sum(np.abs(seen.values[mine]) ** 2))

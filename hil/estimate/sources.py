@@ -69,13 +69,6 @@ class DelayBasis:
         vectors, values, _ = np.linalg.svd(np.exp(-2j * np.pi * np.outer(frequencies, delays)), full_matrices=False)
         return cls(frequencies, vectors[:, values > floor * values[0]].conj().T.copy())
 
-    def turned(self, earliest: float, latest: float) -> tuple[DelayBasis, NDArray[np.float64]]:
-        """The same space in the basis in which a path of unit power, anywhere in these delays, has uncorrelated entries; their powers."""
-        atoms = self.atoms(np.linspace(earliest, latest, 33))[0]
-        powers, vectors = np.linalg.eigh(atoms.T @ atoms.conj() / len(atoms))
-        matrix = np.eye(self.frequencies.size, dtype=complex) if self.matrix is None else self.matrix
-        return DelayBasis(self.frequencies, vectors.conj().T @ matrix), np.maximum(powers, 0.0)
-
     @property
     def dimension(self) -> int:
         return self.frequencies.size if self.matrix is None else self.matrix.shape[0]
@@ -86,12 +79,14 @@ class DelayBasis:
 
     def atoms(self, delays: NDArray[np.float64], orders: int = 1) -> NDArray[np.complex128]:
         """(order, path, dimension): exp(-j 2 pi f tau) and its derivatives with respect to tau."""
+        delays = np.asarray(delays, dtype=float)
+        different, which = np.unique(delays, return_inverse=True)  # a field of plane waves has a few delays only
         turn = -2j * np.pi * self.frequencies
-        wave = np.exp(np.multiply.outer(np.asarray(delays, dtype=float), turn))
-        stack = [wave]
-        for _ in range(orders - 1):
-            stack.append(stack[-1] * turn)
-        return self.project(np.stack(stack))
+        stack = np.empty((orders, different.size, self.frequencies.size), complex)
+        stack[0] = np.exp(np.multiply.outer(different, turn))
+        for order in range(1, orders):
+            np.multiply(stack[order - 1], turn, out=stack[order])
+        return self.project(stack)[:, which.reshape(delays.shape)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,13 +135,59 @@ def respond(
     return Response(unit, late, along, moved * by_c[..., None], moved * by_bend[..., None], plain * positions[:, None, None])
 
 
-def field(sources: Sources, positions: NDArray[np.float64], frequencies_hz: NDArray[np.float64], wavelength: float) -> NDArray[np.complex128]:
-    """All paths together, (position, frequency), by the series of `respond`."""
+class Weights:
+    """What multiplies each path's atoms at each position; the response is a series in the delays beside the path's own.
+
+    Sums over paths made from it are matrix products: for the value and its slopes along delay and position no array of
+    (position, path, dimension) is needed.
+    """
+
+    def __init__(self, sources: Sources, positions: NDArray[np.float64], shifts: NDArray[np.float64] | float, wavelength: float) -> None:
+        rho, self.by_p, _, _ = excess(positions, sources.cosines, sources.curvatures)
+        self.loud = 1.0 + positions[:, None] * sources.tapers
+        self.tapers = sources.tapers
+        self.plain = sources.gains * np.exp(-2j * np.pi / wavelength * rho)
+        self.shift = np.broadcast_to(np.reshape(shifts, (-1, 1)), (positions.size, 1)) + rho / SPEED_OF_LIGHT
+        self.wavelength = wavelength
+
+    def value(self, atoms: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """(position, dimension), all paths together. atoms: (order >= 4, path, dimension)."""
+        return self._series(self.loud * self.plain, atoms[:4])
+
+    def late(self, atoms: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """d value / d delay; wants five orders."""
+        return self._series(self.loud * self.plain, atoms[1:5])
+
+    def along(self, atoms: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """d value / d p."""
+        steep = self.loud * self.plain * self.by_p
+        slope = self._series(self.plain * self.tapers - 2j * np.pi / self.wavelength * steep, atoms[:4])
+        return slope + self._series(steep, atoms[1:4]) / SPEED_OF_LIGHT
+
+    def _series(self, weight: NDArray[np.complex128], atoms: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        total = weight @ atoms[0]
+        for order in range(1, len(atoms)):
+            weight = weight * self.shift / order
+            total = total + weight @ atoms[order]
+        return total
+
+
+def units(
+    sources: Sources, positions: NDArray[np.float64], shifts: NDArray[np.float64], basis: DelayBasis, wavelength: float
+) -> NDArray[np.complex128]:
+    """(position, path, dimension) as `respond(...).unit`, without its derivatives."""
+    if sources.count == 0:
+        return np.zeros((positions.size, 0, basis.dimension), complex)
     rho = excess(positions, sources.cosines, sources.curvatures)[0]
-    late = rho / SPEED_OF_LIGHT
-    wave = sources.gains * (1.0 + positions[:, None] * sources.tapers) * np.exp(-2j * np.pi / wavelength * rho)
-    total = 0.0
-    for order, atoms in enumerate(DelayBasis(frequencies_hz).atoms(sources.delays, 4)):
-        total = total + wave @ atoms
-        wave = wave * late / (order + 1)
-    return total
+    wave = ((1.0 + positions[:, None] * sources.tapers) * np.exp(-2j * np.pi / wavelength * rho))[..., None]
+    shift = (shifts[:, None] + rho / SPEED_OF_LIGHT)[..., None]
+    a = basis.atoms(sources.delays, 4)
+    return wave * (a[0] + shift * (a[1] + shift / 2.0 * (a[2] + shift / 3.0 * a[3])))
+
+
+def field(
+    sources: Sources, positions: NDArray[np.float64], frequencies_hz: NDArray[np.float64], wavelength: float
+) -> NDArray[np.complex128]:
+    """All paths together, (position, frequency), by the series of `respond`."""
+    atoms = DelayBasis(frequencies_hz).atoms(sources.delays, 4)
+    return Weights(sources, positions, 0.0, wavelength).value(atoms)

@@ -1,4 +1,4 @@
-"""How still the room is: the same place sounded several times within a fraction of a second, and what differs beyond the noise.
+"""How still the room is: the same place sounded several times within a fraction of a second, what differs, and from where it comes.
 
 What moves (a walking target, a door) adds an echo to every channel whose phase has turned by the time a design is on the air. It is no
 error of the estimate and no averaging over tones finds it; only a second look some tens of milliseconds later does.
@@ -14,18 +14,53 @@ from numpy.typing import NDArray
 from hil.errors import InputError
 from hil.estimate.visits import delay_between
 
-__all__ = ["Looks", "pool"]
+__all__ = ["Looks", "Moving", "pool", "whereabouts"]
+
+ROUNDS = 12  # of the fixed point in `whereabouts`
+FAINT = 1e-3  # cells below this share of the strongest are given up on the way
+ELSEWHERE = 0.1  # share of the power that is left spread over every direction and delay: it walks on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looks:
-    """Several looks at one channel as one. mean: (antenna, tone), phase and delay of the first look; variance: (antenna,) or (antenna, tone)
-    of its noise; moving: power of what moves, mean over antennas and tones, 0 where the noise hides it; std of that."""
+    """Several looks at one channel as one.
+
+    mean: (antenna, tone), phase and delay of the first look; variance: (antenna,) or (antenna, tone) of its noise; moving: power of what
+    moves, mean over antennas and tones, 0 where the noise hides it; std of that. apart: (antenna, tone) the last look less the first,
+    scaled to hold as much noise as `mean`; its echo of what moves is then as strong as that in `mean`, a share `left` of `moving`, while
+    of what stands still it holds nothing. None for a single look.
+    """
 
     mean: NDArray[np.complex128]
     variance: NDArray[np.float64]
     moving: float
     moving_std: float
+    apart: NDArray[np.complex128] | None = None
+    left: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moving:
+    """Echoes that are new in every visit: a plane wave of unknown phase from each cell. cosines, delays (s), powers: (cell,)."""
+
+    cosines: NDArray[np.float64]
+    delays: NDArray[np.float64]
+    powers: NDArray[np.float64]
+
+    @classmethod
+    def anywhere(cls, power: float, cosines: NDArray[np.float64], delays: NDArray[np.float64]) -> Moving:
+        """`power` spread evenly over every pair of a cosine and a delay."""
+        cosine, delay = (a.ravel() for a in np.meshgrid(cosines, delays, indexing="ij"))
+        return cls(cosine, delay, np.full(cosine.size, power / cosine.size))
+
+    @property
+    def power(self) -> float:
+        return float(self.powers.sum())
+
+    def waves(self, positions: NDArray[np.float64], atoms: NDArray[np.complex128], wavelength: float) -> NDArray[np.complex128]:
+        """(visit, antenna x dimension, cell) of unit gain at positions (visit, antenna); atoms: (cell, dimension) of the delays."""
+        steering = np.exp(2j * np.pi / wavelength * positions[..., None] * self.cosines)  # (visit, antenna, cell)
+        return np.einsum("vac,cd->vadc", steering, atoms).reshape(positions.shape[0], -1, self.cosines.size)
 
 
 def pool(values: NDArray[np.complex128], variance: NDArray[np.float64], frequencies_hz: NDArray[np.float64]) -> Looks:
@@ -36,8 +71,10 @@ def pool(values: NDArray[np.complex128], variance: NDArray[np.float64], frequenc
     """
     values, variance = np.asarray(values, dtype=complex), np.asarray(variance, dtype=float)
     if values.ndim != 3 or variance.shape[:2] != values.shape[:2] or values.shape[-1] != np.size(frequencies_hz):
-        raise InputError("shape", "looks, variances and tones disagree", found=f"{values.shape}, {variance.shape}, {np.shape(frequencies_hz)}",
-                         allowed="(look, antenna, tone), (look, antenna[, tone]), (tone,)")  # fmt: skip
+        raise InputError(
+            "shape", "looks, variances and tones disagree", found=f"{values.shape}, {variance.shape}, {np.shape(frequencies_hz)}",
+            allowed="(look, antenna, tone), (look, antenna[, tone]), (tone,)",
+        )  # fmt: skip
     looks = values.shape[0]
     turned = values.copy()
     for look in range(1, looks):
@@ -50,4 +87,30 @@ def pool(values: NDArray[np.complex128], variance: NDArray[np.float64], frequenc
     free = values[0].size - 1.0  # complex; a phase and a delay of each look are gone
     spread = float(np.sum(np.abs(turned - mean) ** 2)) / ((looks - 1) * free)
     level = float(variance.mean())
-    return Looks(mean, noise, max(spread - level, 0.0), level / np.sqrt((looks - 1) * free))
+    apart = (turned[-1] - turned[0]) / np.sqrt(2.0 * looks)
+    return Looks(mean, noise, max(spread - level, 0.0), level / np.sqrt((looks - 1) * free), apart, 1.0 / looks)
+
+
+def whereabouts(apart: NDArray[np.complex128], variance: NDArray[np.float64], waves: NDArray[np.complex128], start: Moving) -> Moving:
+    """Power of what moves, cell by cell, from the differences of the looks of several visits.
+
+    apart: (visit, entry); variance: (visit, entry) of its noise; waves: (visit, entry, cell). The differences hold noise and independent
+    gains in every visit: covariance diag(variance) + sum of p_c a_c a_c^H. p_c <- p_c sqrt(sum |a_c^H S^-1 d|^2 / sum a_c^H S^-1 a_c)
+    climbs to the maximum of their likelihood and thins out cells that nothing came from.
+    """
+    powers, cells = start.powers.copy(), np.arange(start.powers.size)
+    if start.power <= 0.0:
+        return start
+    scale = 1.0 / np.sqrt(variance)
+    apart, waves = apart * scale, waves * scale[..., None]
+    for _ in range(ROUNDS):
+        own = waves[..., cells]
+        covariance = (own * powers[cells]) @ np.conj(np.swapaxes(own, 1, 2)) + np.eye(apart.shape[1])
+        solved = np.linalg.solve(covariance, np.concatenate([own, apart[..., None]], axis=-1))
+        got = np.sum(np.abs(np.einsum("vec,ve->vc", own.conj(), solved[..., -1])) ** 2, axis=0)
+        expected = np.sum(np.real(own.conj() * solved[..., :-1]), axis=(0, 1))
+        powers[cells] *= np.sqrt(got / np.maximum(expected, 1e-300))
+        powers[powers < FAINT * powers.max()] = 0.0
+        cells = np.flatnonzero(powers)
+    spread = ELSEWHERE * start.power / powers.size
+    return Moving(start.cosines, start.delays, powers + spread)

@@ -70,12 +70,16 @@ def delay_between(
 
     Peak of the cross-spectrum over every delay the tone spacing tells apart, then Newton.
     """
-    cross = (other * np.conj(reference)).reshape(-1, np.size(frequencies_hz)).sum(0)
+    frequencies_hz = np.asarray(frequencies_hz, dtype=float)
+    cross = (other * np.conj(reference)).reshape(-1, frequencies_hz.size).sum(0)
     spread = max(np.ptp(frequencies_hz), 1.0)
-    reach = 0.5 / np.min(np.diff(np.sort(frequencies_hz)))
-    grid = np.arange(-reach, reach, 0.25 / spread)
-    turn = np.exp(2j * np.pi * grid[:, None] * frequencies_hz[None, :])
-    delay = float(grid[np.argmax(np.abs(turn @ cross))])
+    step = float(np.min(np.diff(np.sort(frequencies_hz))))
+    bins = np.rint((frequencies_hz - frequencies_hz.min()) / step).astype(int)  # tones off this grid only blur the first guess
+    length = 1 << int(np.ceil(np.log2(4.0 * (bins.max() + 1))))
+    comb = np.zeros(length, complex)
+    comb[bins] = cross
+    peak = int(np.argmax(np.abs(np.fft.ifft(comb))))
+    delay = (peak - length if peak > length // 2 else peak) / (length * step)
     for _ in range(6):
         terms = cross * np.exp(2j * np.pi * frequencies_hz * delay)
         turn = 2j * np.pi * frequencies_hz

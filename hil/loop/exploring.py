@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.estimate import paths, visits
 from hil.estimate.paths import PathFit
+from hil.estimate.stillness import Looks
+from hil.estimate.window import delay_filter
 from hil.loop.lab import Lab, Taken
 from hil.loop.sounding import Sounding
 from hil.loop.states import State
 
 VISITS = 8
 ANCHOR = 0  # the element that stays put, so that visits can be told apart from drifting clocks
-GATHERED = 25.0  # a moving echo fills a few of the delays that a tone's noise spreads over: 384 tones, some 15 delays
+MOST_LATER = 8  # of the later rounds' soundings that fits take in; the oldest go first
 GRID = 241  # points of the map along a rail
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explored:
     """What the visits told. positions: (transmitter, visit, antenna) m; values: (transmitter, user, visit, antenna, tone) each tone on
-    its own; variance: (transmitter, user, visit, antenna) of its noise; moving: (transmitter, user) power of what moves in that link;
-    std: metres, of every position."""
+    its own; variance: (transmitter, user, visit, antenna) of its noise; moving: (transmitter, user) power of what moves in that link, of
+    which a share `left` is in `values`; std: metres, of every position; apart: like values, what differed between a visit's looks
+    (hil.estimate.stillness.Looks), or None; later: the soundings of later rounds."""
 
     positions: NDArray[np.float64]
     values: NDArray[np.complex128]
     variance: NDArray[np.float64]
     moving: NDArray[np.float64]
     std: float
+    apart: NDArray[np.complex128] | None = None
+    left: float = 1.0
+    later: tuple[Later, ...] = ()
+
+    def more(self, t: int, u: int) -> paths.More | None:
+        """The later soundings of one link, for the path fit."""
+        if not self.later:
+            return None
+        return paths.More(
+            np.array([one.positions[t] for one in self.later]), np.array([one.values[t, u] for one in self.later]),
+            np.array([one.variance[t, u] for one in self.later]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Later:
+    """One later round's sounding: no anchor, channels smoothed to a window of delays. positions: (transmitter, antenna) m; values:
+    (transmitter, user, antenna, tone); variance: (transmitter, user, antenna) of the noise per direction kept, which is that of a tone
+    before smoothing."""
+
+    positions: NDArray[np.float64]
+    values: NDArray[np.complex128]
+    variance: NDArray[np.float64]
 
 
 def explore(lab: Lab, sounding: Sounding, visits_wanted: int = VISITS) -> Explored:
     """Visit, listen, and come home with least-squares channels; no path is fitted here."""
-    lab.enter(State.EXPLORING, "opened")
+    lab.enter(State.EXPLORING, "levels set")
     layouts = np.array([
         visits.plan(array.travel, array.spacing, array.elements, visits_wanted, lab.scenario.wavelength, anchor=ANCHOR)
         for array in lab.transmitters
@@ -53,43 +79,95 @@ def explore(lab: Lab, sounding: Sounding, visits_wanted: int = VISITS) -> Explor
     return explored
 
 
-def understand(lab: Lab, sounding: Sounding, heard: Sequence[Sequence[Mapping[str, Mapping[str, Taken]]]], reached: NDArray[np.float64]) -> Explored:
+def understand(
+    lab: Lab, sounding: Sounding, heard: Sequence[Sequence[Mapping[str, Mapping[str, Taken]]]], reached: NDArray[np.float64]
+) -> Explored:
     """Channels of what was heard, visit by visit (visit, look, access point, receiver), at reached (visit, transmitter, antenna)."""
     visits_wanted = len(heard)
     tones, users = lab.numerology.used, len(lab.users)
     shape = (len(lab.transmitters), users, visits_wanted, lab.transmitters[0].elements)
     values, variance = np.zeros((*shape, tones), complex), np.zeros(shape)
-    moving = np.zeros(shape[:2])
+    moving, left = np.zeros(shape[:2]), 1.0
+    apart: NDArray[np.complex128] | None = np.zeros_like(values)
     for visit, looks in enumerate(heard):
         links = sounding.links([sounding.understand(look, raw=True) for look in looks])
         lab.link.progress()
         for (t, u), link in links.items():
             values[t, u, visit], variance[t, u, visit] = link.mean, link.variance
             moving[t, u] += link.moving / visits_wanted
-    return Explored(np.moveaxis(reached, 0, 1), values, variance, moving, float(lab.here_std().max()))
+            left = link.left
+            if apart is not None and link.apart is not None:
+                apart[t, u, visit] = link.apart
+            else:
+                apart = None
+    return Explored(np.moveaxis(reached, 0, 1), values, variance, moving, float(lab.here_std().max()), apart, left)
+
+
+def fit_link(lab: Lab, explored: Explored, t: int, u: int, before: PathFit | None = None) -> PathFit:
+    """The paths of one link from everything that was heard of it."""
+    return paths.fit(
+        explored.positions[t], explored.values[t, u], explored.variance[t, u], lab.numerology.frequencies_hz,
+        wavelength=lab.scenario.wavelength, anchor=ANCHOR, position_std=explored.std, moving=explored.left * explored.moving[t, u],
+        apart=None if explored.apart is None else explored.apart[t, u], more=explored.more(t, u), before=before,
+    )  # fmt: skip
 
 
 def fit_paths(lab: Lab, explored: Explored, *, tell: bool = True) -> dict[tuple[int, int], PathFit]:
     """(transmitter, user) -> fit; each said as an event, with the channel along the rail as a file, unless a resumed run has said so."""
     fits = {}
-    for t, array in enumerate(lab.transmitters):
-        for u, user in enumerate(lab.users):
-            fit = paths.fit(
-                explored.positions[t], explored.values[t, u], explored.variance[t, u] + GATHERED * explored.moving[t, u], lab.numerology.frequencies_hz,
-                wavelength=lab.scenario.wavelength, anchor=ANCHOR, position_std=explored.std,
-            )  # fmt: skip
-            fits[t, u] = fit
-            lab.link.progress()
-            if not tell:
-                continue
-            root = np.sqrt(np.maximum(np.diagonal(fit.covariance)[: 5 * fit.order : 5], 0.0))
-            lab.event(
-                "estimated", what="path directions", of=f"{array.name}-{user}", value=fit.cosines[: fit.order], unit="cosine", std=root,
-                bound_std=np.sqrt(np.maximum(np.diagonal(fit.bound)[: 5 * fit.order : 5], 0.0)), above_threshold=fit.above_threshold,
-                assumes=list(fit.assumptions), from_=[], residual_test=fit.residual_test,
-            )  # fmt: skip
-            say_map(lab, explored, fit, t, u)
+    for t, u in np.ndindex(len(lab.transmitters), len(lab.users)):
+        fits[t, u] = fit_link(lab, explored, t, u)
+        lab.link.progress()
+        if tell:
+            say_paths(lab, fits[t, u], t, u)
+            say_map(lab, explored, fits[t, u], t, u)
     return fits
+
+
+def learn(
+    lab: Lab, explored: Explored, fits: Mapping[tuple[int, int], PathFit], here: NDArray[np.float64],
+    links: Mapping[tuple[int, int], Looks], *, tell: bool = True,
+) -> tuple[Explored, dict[tuple[int, int], PathFit]]:  # fmt: skip
+    """Take a round's sounding into the fits: `here` (transmitter, antenna) metres as read back, `links` its windowed channels.
+
+    A link whose fit no longer predicts its own visits keeps the one it had; where none of them gains the sounding is forgotten.
+    """
+    shape = (len(lab.transmitters), len(lab.users))
+    values = np.array([[links[t, u].mean for u in range(shape[1])] for t in range(shape[0])])
+    variance = np.array([[unsmoothed(lab, links[t, u]) for u in range(shape[1])] for t in range(shape[0])])
+    grown = replace(explored, later=(*explored.later, Later(np.array(here), values, variance))[-MOST_LATER:])
+    better = {}
+    for t, u in np.ndindex(*shape):
+        before = fits[t, u]
+        fit = fit_link(lab, grown, t, u, before)
+        lab.link.progress()
+        if fit.above_threshold or not before.above_threshold:
+            better[t, u] = fit
+            if tell:
+                say_paths(lab, fit, t, u)
+        elif tell:
+            link = f"{lab.transmitters[t].name}-{lab.users[u]}"
+            lab.event("warned", id="paths-kept", message=f"{link}: sounding and paths do not agree; the paths stay", device="")
+    return (grown if better else explored), {**fits, **better}
+
+
+def unsmoothed(lab: Lab, link: Looks) -> NDArray[np.float64]:
+    """(antenna,) noise of a windowed channel per direction kept: its variance per tone times tones over rank, `paths.More`."""
+    smooth = np.broadcast_to(link.variance.T, link.mean.shape[::-1]).mean(axis=0)
+    signal, tones = float(np.mean(np.abs(link.mean) ** 2)), link.mean.shape[-1]
+    rank = 1
+    for _ in range(2):  # the rank hangs on the noise before smoothing, weakly
+        rank = delay_filter(lab.numerology, float(smooth.mean()) * tones / rank / signal).rank
+    return smooth * tones / rank
+
+
+def say_paths(lab: Lab, fit: PathFit, t: int, u: int) -> None:
+    """The directions that were found, as an event."""
+    lab.event(
+        "estimated", what="path directions", of=f"{lab.transmitters[t].name}-{lab.users[u]}", value=fit.cosines[: fit.order], unit="cosine",
+        std=fit.cosine_std, bound_std=fit.cosine_bound_std, above_threshold=fit.above_threshold, assumes=list(fit.assumptions), from_=[],
+        residual_test=fit.residual_test,
+    )  # fmt: skip
 
 
 def say_map(lab: Lab, explored: Explored, fit: PathFit, t: int, u: int, sounded: tuple[NDArray, NDArray, NDArray] | None = None) -> None:
@@ -101,12 +179,14 @@ def say_map(lab: Lab, explored: Explored, fit: PathFit, t: int, u: int, sounded:
     value, variance = fit.predict(grid, frequency)
     arrays = {"grid": grid, "predicted": value[:, 0], "variance": variance[:, 0]}
     turned = turn_visits(explored.values[t, u][..., centre], fit, explored.positions[t], frequency)
-    arrays |= {"visited": explored.positions[t].ravel(), "visited_value": turned.ravel(), "visited_variance": explored.variance[t, u].ravel()}
+    variance = explored.variance[t, u].ravel()
+    arrays |= {"visited": explored.positions[t].ravel(), "visited_value": turned.ravel(), "visited_variance": variance}
     if sounded is not None:
         positions, measured, error = sounded
         predicted, spread = fit.predict(positions, frequency)
         arrays |= {
-            "sounded": positions, "sounded_value": turn_visits(measured[None], fit, positions[None], frequency)[0], "sounded_variance": error,
+            "sounded": positions, "sounded_value": turn_visits(measured[None], fit, positions[None], frequency)[0],
+            "sounded_variance": error,
             "sounded_predicted": predicted[:, 0], "sounded_predicted_variance": spread[:, 0],
         }  # fmt: skip
     file, _ = lab.run.field(lab.round, array.name, user, arrays)

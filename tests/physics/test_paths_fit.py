@@ -51,7 +51,7 @@ def test_prediction_at_unvisited_positions_is_good_and_its_error_honest():
 
 
 def test_the_fit_holds_its_protocol_and_names_the_true_paths():
-    fit, room, _ = fitted(7, 8)
+    fit, room, _ = fitted(1, 8)
     assert fit.above_threshold and 7 <= fit.order <= 8 and fit.left_out.passed
     assert fit.residual_test == pytest.approx(1.0, abs=0.15)
     assert fit.gains.shape == fit.cosines.shape == fit.curvatures.shape == fit.delays.shape
