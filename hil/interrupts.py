@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Generic, NoReturn, TypeVar
 
 AGAIN_S = 5.0
@@ -92,7 +92,7 @@ def held() -> Iterator[None]:
     before = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
     came: list[int] = []
 
-    def later(number: int, frame: object) -> None:
+    def later(number: int, frame: FrameType | None) -> None:
         came.append(number)
         handler = before[number]
         if isinstance(handler, Interrupts):

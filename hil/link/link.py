@@ -249,6 +249,7 @@ class Link:
                 "no-answer", f"silent for {silent[0].seconds:.1f} s in `{what}`",
                 where=f"node `{silent[0].node}` {silent[0].address}".rstrip(),
                 note=f"reached {len(outcomes) - len(silent)} of {len(outcomes)} nodes; the others do it by their leases",
+                fix="on that machine `hil node node.toml -v`",
             )  # fmt: skip
         for error in bad:
             if isinstance(error, HilError):

@@ -5,7 +5,8 @@ Everything here moves settings, samples and positions and says so in events; it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from hil import units
 from hil.clock import Clock, Instant
 from hil.device import Capability, Capture, DeviceError, Loss, Position, Setting, differences
-from hil.errors import InputError
+from hil.errors import HilError, InputError
 from hil.link.link import Link
 from hil.loop.arrays import BenchArray, sense_arrays, transmit_arrays
 from hil.loop.states import State, check_step
@@ -195,6 +196,17 @@ class Lab:
         if self._on_air is not None:
             self.event("muted", nodes=list(self.link.nodes), version=self._on_air)
         self._on_air = None
+
+    @contextmanager
+    def muted_after(self, why: str) -> Iterator[None]:
+        """Silence everything when the block is left; after an error without waiting long for any node, and without hiding the error."""
+        try:
+            yield
+        except BaseException:
+            with suppress(HilError):
+                self.link.stop(why)
+            raise
+        self.mute(why)
 
     # -- receiving -----------------------------------------------------------------------------------------------------------------------
 

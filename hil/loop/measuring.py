@@ -75,10 +75,8 @@ def measure(
     echo = int(np.ceil(max(ECHO_S * lab.scenario.signal.sample_rate_hz, 2 * some.length)))
     if prior is not None:
         wanted |= {array.radio: echo for array in lab.sensors}
-    try:
+    with lab.muted_after("measured"):
         taken = lab.capture(prefix, "measure", wanted)
-    finally:
-        lab.mute("measured")
     lab.enter(State.ESTIMATING, "captured")
     found = [_quality(lab, sounding, taken[lab.user_radio[user]], frames[lab.transmitters[u].name], u) for u, user in enumerate(lab.users)]
     lab.link.progress()

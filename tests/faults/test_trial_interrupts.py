@@ -132,26 +132,28 @@ def test_a_failure_on_the_way_out_does_not_hide_ctrl_c(tmp_path):
     assert (ended["how"], ended["muted"], ended["at_rest"]) == ("interrupted", False, False)
 
 
-def test_a_failed_mute_that_replaces_the_interruption_is_seen_through(tmp_path, monkeypatch):
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, LinkError("no-answer", "silent", where="node `u1`")])
+def test_a_failed_mute_does_not_hide_why_a_capture_ended(reason, tmp_path, monkeypatch):
     from sim_backend.radio import Radio
 
     def press(self, samples, timeout_s):
-        lab.link.mute = fail
-        raise KeyboardInterrupt
+        lab.link.mute = lab.link.stop = fail
+        raise reason
 
     def fail(why=""):
-        raise LinkError("no-answer", "silent", where="node `site1`")
+        raise LinkError("no-answer", "silent in `mute`", where="node `site1`")
 
     monkeypatch.setattr(Radio, "capture", press)
-    with opened(tmp_path) as lab, pytest.raises(KeyboardInterrupt):
+    with opened(tmp_path) as lab, pytest.raises(type(reason) if isinstance(reason, Exception) else reason) as caught:
         lab.run()
-    interrupted_well(lab)
+    assert "in `mute`" not in str(caught.value)
+    assert read(lab.folder).ended == ("fault" if isinstance(reason, Exception) else "interrupted")
 
 
 @pytest.mark.parametrize(
     ("error", "how", "state"),
     [
-        (SafeState("interrupted", "muted and halted on request", where="node `site1`", found="SIGINT at the controller"), "interrupted", "idle"),
+        (SafeState("interrupted", "muted and halted on request", where="node `site1`", found="SIGINT there"), "interrupted", "idle"),
         (SafeState("safe-state", "muted and halted itself", where="node `site1`"), "safe", "safe"),
         (LinkError("no-answer", "silent for 2.0 s in `prepare`", where="node `site1`"), "fault", "idle"),
     ],
@@ -374,9 +376,12 @@ def until(process, state):
     raise AssertionError("".join(words))
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), pytest.param(signal.SIGHUP, 130, marks=pytest.mark.slow)],
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=SLOW), pytest.param(signal.SIGHUP, 130, marks=SLOW)],
 )
 def test_a_signal_inside_the_solver_ends_the_command_in_order(number, code, tmp_path):
     process = command(tmp_path)
