@@ -1,382 +1,195 @@
-"""A trial: explore, then round after round of moving, sounding, designing, pushing and measuring, until nothing more is gained.
-
-However a trial ends, everything is muted and at rest and the run so far can be read.
-"""
+"""Sounding: set the levels, hear the silence, let one access point after the other speak, and make channels of what was heard."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hil import adversary, interrupts
-from hil.clock import Instant
-from hil.errors import HilError, Infeasible, SafeState
-from hil.estimate.stillness import Looks
-from hil.knowledge import Design, Estimate, Knowledge
-from hil.loop import measuring
-from hil.loop.exploring import Explored, explore, fit_paths, say_map
-from hil.loop.lab import STILL, Lab
-from hil.loop.measuring import Measured
-from hil.loop.resuming import Before
-from hil.loop.sounding import Sounding, sounded_knowledge
-from hil.loop.states import State
-from hil.systems.maxmin.problem import Problem, Rail
-from hil.uncertainty import add_hard, ball_radius
+from hil.device import DeviceError
+from hil.estimate import carrier, channel, noise
+from hil.estimate.carrier import Carrier
+from hil.estimate.channel import ToneChannel
+from hil.estimate.stillness import Looks, pool
+from hil.knowledge import Estimate
+from hil.loop.lab import Lab, Taken
+from hil.waveform.amplitude import receive_scale
+from hil.waveform.sounding import SoundingFrame
 
-WORTH_DB = 0.05  # a move must promise this much more than the last round did where the elements stand
+PILOTS = 24  # of the 28 symbols: the rest is preamble, header, closing
+FRAMES = 2  # whole sounding frames that a capture holds
+LOOKS = 2  # soundings of one place, to see what moves
+APART_S = 0.05  # between them: a walker's echo has turned by then
+LEVEL_SAMPLES = 4096
+IDLE_SAMPLES = 1 << 16
+COHERENT_DB = 12.0  # four precoded elements over one, and two access points over one, with a little to spare
+PEAK_DB = 12.0  # an OFDM signal's peak over its mean
+LEVEL_MARGIN_DB = 4.0
+THREADS = 2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Round:
-    """One design that was pushed and measured. Decibels of the worst user; None where there is none."""
+class Sounding:
+    """Prepared sounding frames, one version per access point, and the carriers known so far, which make the next acquisition short."""
 
-    number: int
-    designer: str
-    design: Design
-    measured_design: Measured
-    verdict: adversary.Verdict
-    moved: int
-    unit: str = "dB"
-
-    @property
-    def promised(self) -> float | None:
-        return self.design.promised
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.frames: dict[str, SoundingFrame] = {}
+        self.versions: dict[str, int] = {}
+        self.noise: dict[str, Estimate] = {}  # radio -> watts per tone, (channel,)
+        self._carriers: dict[tuple[str, str], float] = {}
 
     @property
-    def predicted(self) -> float | None:
-        return self.design.predicted
+    def receivers(self) -> list[str]:
+        """Radios that listen: the users', then the sensing arrays'."""
+        return [*self.lab.user_radio.values(), *(array.radio for array in self.lab.sensors)]
 
-    @property
-    def measured(self) -> float:
-        return self.measured_design.sinr
+    # -- once per trial --------------------------------------------------------------------------------------------------------------------
 
-    @property
-    def bound(self) -> float | None:
-        return self.design.bound
-
-    @property
-    def kept(self) -> bool:
-        return not measuring.broken(self.design, self.measured_design)
-
-
-@dataclass(eq=False)
-class Trial:
-    """One trial on an open lab. `designer` and `baselines` are callables (problem, knowledge) -> Design with a name."""
-
-    lab: Lab
-    designer: Any
-    baselines: Sequence[Any] = ()
-    before: Before | None = None  # the interrupted run this goes on with
-    how: str = "limit"
-
-    def __post_init__(self) -> None:
+    def prepare(self) -> None:
+        """Load a sounding frame into every access point, each a version of its own."""
         lab = self.lab
-        self.sounding = Sounding(lab)
-        self.problem = maxmin_problem(lab)
-        self.done: frozenset[tuple[int, str]] = self.before.done if self.before else frozenset()
-        self.promises: list[float] = self.before.promises if self.before else []
-        self.explored: Explored | None = None
-        self.infeasible: Infeasible | None = None  # the first design that could not be had
-        self._standing: float | None = None  # promise of the last round where the elements stand now, decibels
-        self._knowledge = 0
-        self._fix: tuple[Estimate, Instant] | None = None
-        self._paths: dict[Any, Any] = {}
-        self._started = False
+        for device, array in enumerate(lab.transmitters):
+            version = lab.next_version()
+            power = np.full(array.elements, array.element_power)
+            self.frames[array.name] = SoundingFrame(lab.numerology, device, version, array.elements, power, pilot_symbols=PILOTS)
+            self.versions[array.name] = version
+        for array in lab.transmitters:
+            lab.set_attenuation(array)
+            lab.prepare(self.versions[array.name], {array.radio: self.frames[array.name]})
 
-    # -- the whole -------------------------------------------------------------------------------------------------------------------------
+    def level(self, again: int = 0) -> None:
+        """Set receive gains so that everything at once, in phase and at its peak, stays below full scale; then hear the noise at them.
 
-    def rounds(self) -> Generator[Round, None, None]:
-        """Baselines as round 0, then rounds of the designer. Closing the iterator early ends the trial as interrupted."""
-        how = "interrupted"
-        try:
-            self._begin()
-            for baseline in self.baselines:
-                if (0, baseline.name) not in self.done:
-                    yield from self._recorded(0, baseline, baseline.name)
-            for number in range(1, self.lab.scenario.rounds.max + 1):
-                if (number, "round") not in self.done:
-                    made = list(self._recorded(number, self.designer, "round"))
-                    yield from made
-                    if not made:
-                        break
-                if self.converged:
-                    self.how = "converged"
-                    break
-            how = self.how
-        except HilError as error:
-            if interrupts.behind(error):  # what failed while Ctrl-C was on its way out does not replace it
-                raise KeyboardInterrupt from error
-            how = "interrupted" if error.id == "interrupted" else "safe" if isinstance(error, SafeState) else "fault"
-            self._failed(error)
-            raise
-        except Exception:
-            how = "fault"
-            raise
-        finally:
-            self._end(how)
-
-    def run(self) -> list[Round]:
-        """All rounds."""
-        return list(self.rounds())
-
-    @property
-    def converged(self) -> bool:
-        """The promise changed less than the scenario asks for, two rounds in a row."""
-        changes = np.abs(np.diff(self.promises[-3:]))
-        return len(changes) == 2 and bool(np.all(changes < self.lab.scenario.rounds.stop_change_db))
-
-    def _begin(self) -> None:
+        again: counts how much of a resumed run was there before; its captures take other names.
+        Raises DeviceError `too-strong` where not even the least gain does.
+        """
         lab = self.lab
-        if self.before is None:
-            lab.run.event("started", format="hil.events.v1", seed=lab.seed, depth=lab.depth, designer=self.designer.name,
-                          baselines=[baseline.name for baseline in self.baselines])  # fmt: skip
-        self._started = True
-        lab.open_devices()
-        lab.enter(State.SOUNDING, "opened")
-        self.sounding.prepare()
-        self.sounding.level(again=len(self.done))
-        if self.before is not None and (0, "explore") in self.done:
-            lab.enter(State.ESTIMATING, "levels set")
-            self.explored = self.before.explored(lab, self.sounding)
-            self._paths = fit_paths(lab, self.explored, tell=False)
-            lab.follow(self.before.version)
-            return
-        lab.enter(State.IDLE, "levels set")
-        self.explored = explore(lab, self.sounding)
-        self._paths = fit_paths(lab, self.explored)
-        lab.run.round_ends(0, "explore")
+        loudest = dict.fromkeys(self.receivers, -np.inf)
+        for array in lab.transmitters:
+            for radio, taken in self._speak(array.name, f"level{again or ''}-{array.name}", "sound", LEVEL_SAMPLES).items():
+                amplitude = taken.amplitude(lab.capability[radio])
+                power = float(np.max(np.mean(np.abs(amplitude) ** 2, axis=-1)))
+                loudest[radio] = max(loudest[radio], 10.0 * np.log10(power / 1e-3))
+        for radio, dbm in loudest.items():
+            capability = lab.capability[radio]
+            wanted = capability.receive_full_scale_dbm - (dbm + COHERENT_DB + PEAK_DB + LEVEL_MARGIN_DB)
+            least, most = capability.receive_gain_db
+            if wanted < least:
+                raise DeviceError("too-strong", "the signal would pass full scale at the least gain", where=radio, found=f"{dbm:.1f} dBm",
+                                  allowed=f"{dbm - least + wanted:.1f} dBm", fix="less power, an attenuator, or more distance")  # fmt: skip
+            gain = min(most, least + np.floor((wanted - least) / capability.receive_gain_step_db) * capability.receive_gain_step_db)
+            became = lab.configure(radio, replace(lab.setting[radio], receive_gain_db=(float(gain),) * capability.receive_channels))
+            headroom = float(dbm - (capability.receive_full_scale_dbm - gain))
+            lab.event("levelled", device=radio, gain_db=list(became.receive_gain_db), peak_dbfs=[round(headroom, 2)] * capability.receive_channels)
+        for radio, taken in lab.capture(f"idle{again or ''}", "idle", dict.fromkeys(self.receivers, IDLE_SAMPLES)).items():
+            scale = receive_scale(lab.capability[radio], taken.capture.gain_db)
+            self.noise[radio] = replace(noise.idle(taken.capture, lab.numerology, scale=scale), of=radio, sources=(taken.file,))
+            say(lab, self.noise[radio])
 
-    def _end(self, how: str) -> None:
-        lab = self.lab
-        with interrupts.held():
-            muted, at_rest = lab.rest(f"the trial ends: {how}")
-            if self._started:
-                lab.enter(State.SAFE if how == "safe" else State.IDLE, how)
-                lab.run.end(how, muted=muted, at_rest=at_rest)
+    # -- every time ------------------------------------------------------------------------------------------------------------------------
 
-    def _failed(self, error: HilError) -> None:
-        if self._started:
-            self.lab.event("failed", id=error.id, message=error.what, device=error.where, found=error.found, allowed=error.allowed, fix=error.fix)
-
-    def _recorded(self, number: int, designer: Any, what: str) -> Iterator[Round]:
-        """A round and its record; nothing when no design exists."""
-        lab = self.lab
-        lab.round, lab.designer = number, designer.name
-        began = lab.clock.now()
-        try:
-            made = self.one(designer)
-        except Infeasible as error:
-            error.where = error.where or f"scenario {lab.scenario.name}, round {number}"
-            self.infeasible = self.infeasible or error
-            lab.event("designed", version=None, step="precoders", objective="sinr", unit="dB", better="up", infeasible=True,
-                      achievable=error.achievable, stopped=error.what)  # fmt: skip
-            made = None
-        if made is not None:
-            self._rows(made, lab.clock.now().since(began))
-        lab.enter(State.IDLE, "round recorded")
-        lab.run.round_ends(number, what)
-        lab.designer = None
-        if made is not None:
-            self._standing = made.promised if number > 0 else None
-            if number > 0 and made.promised is not None:
-                self.promises.append(made.promised)
-            yield made
-
-    # -- one round -------------------------------------------------------------------------------------------------------------------------
-
-    def one(self, designer: Any) -> Round:
-        """Positions, move, sound, estimate, set, precoders, verdict, push, measure."""
-        lab = self.lab
-        moved, knowledge, design, verdict, channels = self._designed(designer)
-        version, frames = measuring.push(lab, design, self._payload_seed())
-        self._say_designed(design, version, "precoders", verdict, knowledge)
-        measured = measuring.measure(lab, self.sounding, design, version, frames, channels, self._prior(), self._rng("minimum"))
-        if measured.fix is not None and measured.fix.above_threshold and measured.fix.estimate.epoch is not None:
-            self._fix = (measured.fix.estimate, measured.fix.estimate.epoch)
-        return Round(lab.round, designer.name, design, measured, verdict, moved)
-
-    def _designed(self, designer: Any) -> tuple[int, Knowledge, Design, adversary.Verdict, dict[str, dict[str, Any]]]:
-        """Up to the verdict: elements moved, what was known, the design, its judgement, and the channels at every receiver."""
-        lab = self.lab
-        goal = self._goal(designer)
-        moved = lab.move(goal, "design")
-        lab.enter(State.SOUNDING, "settled" if moved else "positions kept")
-        heard = self.sounding.hear(f"sound-{designer.name}", "sound")
-        lab.enter(State.ESTIMATING, "heard")
-        looks = [self.sounding.understand(look, raw=False) for look in heard]
-        links = self.sounding.links(looks)
-        knowledge = self._know(sounded_knowledge(lab, looks, links), self._moving(links))
-        self._map_again(links)
-        lab.clock.charge("estimate")
-        lab.enter(State.DESIGNING, "channels known")
-        design = self._design(designer, self.problem.at(lab.here()), knowledge)
-        return moved, knowledge, design, self._judge(design, knowledge), looks[0]
-
-    def design_once(self) -> tuple[Design, adversary.Verdict]:
-        """Explore, and one design with its verdict; nothing is pushed, and everything ends muted and at rest."""
-        lab = self.lab
-        how = "fault"
-        try:
-            self._begin()
-            lab.designer, lab.round = self.designer.name, 1
-            _, _, design, verdict, _ = self._designed(self.designer)
-            how = "limit"
-            return design, verdict
-        finally:
-            self._end(how)
-
-    def _goal(self, designer: Any) -> NDArray[np.float64]:
-        """Where this designer wants to stand: its own layout, or what it designs on predicted channels; else where we are."""
-        lab = self.lab
-        layout = designer.positions(self.problem) if hasattr(designer, "positions") else None
-        if layout is not None:
-            return np.asarray(layout, dtype=float)
-        lab.enter(State.DESIGNING, "where to go")
-        knowledge = self._know(None)
-        design = self._design(designer, self.problem, knowledge)
-        file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
-        lab.event("designed", version=None, step="positions", objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
-                  predicted=design.predicted, bound=None, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped)  # fmt: skip
-        if self._standing is not None and design.promised is not None and design.promised < self._standing + WORTH_DB:
-            return lab.here()
-        return np.where(np.abs(design.positions - lab.here()) > STILL, design.positions, lab.here())
-
-    def _design(self, designer: Any, problem: Problem, knowledge: Knowledge) -> Design:
-        lab = self.lab
-        design = designer(replace(problem, rng=self._rng("design")), knowledge)
-        lab.link.progress()
-        lab.clock.charge("design")
-        stays = np.max(np.abs(design.positions - lab.here())) <= STILL  # where a stage says we are is no layout to be judged
-        (problem.at(design.positions) if stays else problem).check(design)
-        return replace(design, designer=designer.name)
-
-    def _judge(self, design: Design, knowledge: Knowledge) -> adversary.Verdict:
-        lab = self.lab
-        assert knowledge.channel is not None and knowledge.radius is not None
-        return adversary.verdict(
-            design.precoders, knowledge.channel.value[..., 0, :], knowledge.radius, knowledge.noise.value, lab.numerology.block_of_tone,
-            self.problem.serving, design.promised, self._rng("adversary"),
-        )  # fmt: skip
-
-    def _say_designed(self, design: Design, version: int, step: str, verdict: adversary.Verdict, knowledge: Knowledge) -> None:
-        lab = self.lab
-        assert knowledge.channel is not None and knowledge.radius is not None
-        extras = {"version": version, "radius": knowledge.radius, "channel": knowledge.channel.value, "noise": knowledge.noise.value,
-                  "worst_each": verdict.worst_each}  # fmt: skip
-        file, _ = lab.run.design(lab.round, design.designer, design, extras)
-        lab.event("designed", version=version, step=step, objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
-                  predicted=design.predicted, bound=design.bound, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped)  # fmt: skip
-        lab.event("judged", version=version, worst=verdict.worst_db, unit="dB", shortfall=verdict.shortfall_db, members=verdict.members,
-                  pass_=verdict.passed)  # fmt: skip
-
-    def _rng(self, purpose: str) -> np.random.Generator:
-        """Of this seed, round, designer and purpose: a resumed run draws what an uninterrupted one would have."""
-        lab = self.lab
-        return np.random.default_rng([lab.seed, lab.round, *(lab.designer or "").encode(), *purpose.encode()])
-
-    def _payload_seed(self) -> int:
-        """Of this round's payload; the same at every depth."""
-        return int(self._rng("payload").integers(1 << 31))
-
-    # -- knowledge -------------------------------------------------------------------------------------------------------------------------
-
-    def _moving(self, links: dict[tuple[int, int], Looks]) -> NDArray[np.float64]:
-        """(transmitter, user) power of what moves: the most that was seen in this round or, on average, while exploring."""
-        assert self.explored is not None
-        return np.maximum(self.explored.moving, [[links[t, u].moving for u in range(len(self.lab.users))] for t in range(len(self.lab.transmitters))])
-
-    def _know(self, channel: Estimate | None, moving: NDArray[np.float64] | None = None) -> Knowledge:
-        """What a designer may see now. The ball around a channel: its estimate's error, and added to it what moves, twice its size, as the
-        moving echo was there with one phase when the channel was sounded and will be with another when the design is on the air."""
-        lab = self.lab
-        self._knowledge += 1
-        confidence = lab.scenario.design.confidence
-        radius = None
-        if channel is not None:
-            covariance = np.asarray(channel.covariance)
-            radius = ball_radius(covariance, confidence, joint=int(np.prod(covariance.shape[:3])))
-            if moving is not None:
-                radius = add_hard(radius, 2.0 * np.sqrt(covariance.shape[-1] * moving)[..., None])
-            for t, array in enumerate(lab.transmitters):
-                for u, user in enumerate(lab.users):
-                    lab.event("bounded", what="channel", of=f"{array.name}-{user}", shape="ball", size=radius[t, u], unit="1", confidence=confidence,
-                              age=lab.clock.now().since(channel.epoch) if channel.epoch else 0.0)  # fmt: skip
-        return Knowledge(
-            self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, dict(self._paths), self._target_now()
-        )
-
-    def _prior(self) -> Estimate | None:
-        """What the scenario says of the target."""
-        target = self.lab.scenario.target
-        if target is None:
-            return None
-        covariance = np.diag([target.position_std_m**2] * 2 + [0.05**2])
-        return Estimate("target position", "target", np.array(target.position_m, dtype=float), covariance, "m", assumptions=("scenario",))
-
-    def _target_now(self) -> Estimate | None:
-        """Prior and last fix together, the fix aged by the speed the target may have."""
-        prior = self._prior()
-        if prior is None or self._fix is None:
-            return prior
-        fix, epoch = self._fix
-        target = self.lab.scenario.target
-        assert target is not None
-        walked = target.speed_m_s * max(self.lab.clock.now().since(epoch), 0.0)
-        informations = [np.linalg.inv(prior.covariance), np.linalg.inv(fix.covariance + np.eye(3) * walked**2)]
-        covariance = np.linalg.inv(sum(informations))
-        value = covariance @ sum(information @ estimate.value for information, estimate in zip(informations, (prior, fix)))
-        return replace(prior, value=value, covariance=covariance, assumptions=("scenario", f"fix {walked:.1f} m ago"))
-
-    def _map_again(self, links: dict[tuple[int, int], Looks]) -> None:
-        """The re-sounded channels beside what the path fits had predicted there."""
-        lab = self.lab
-        assert self.explored is not None
-        centre = int(np.argmin(np.abs(lab.numerology.frequencies_hz)))
-        here = lab.here()
-        for (t, u), link in links.items():
-            lab.event("estimated", what="channel", of=f"{lab.transmitters[t].name}-{lab.users[u]}", value=float(np.mean(np.abs(link.mean) ** 2)),
-                      unit="power gain", std=float(np.mean(link.variance)), bound_std=None, above_threshold=True, assumes=["static but for a part"],
-                      from_=[], residual_test=None)  # fmt: skip
-            error = np.broadcast_to(link.variance + link.moving, here[t].shape)
-            say_map(lab, self.explored, self._paths[t, u], t, u, (here[t], link.mean[:, centre], error))
-
-    # -- record ----------------------------------------------------------------------------------------------------------------------------
-
-    def _rows(self, made: Round, took: float) -> None:
-        lab, measured, design = self.lab, made.measured_design, made.design
-        fix = measured.fix
-        bound = None if fix is None or fix.estimate.bound is None else float(np.sqrt(np.trace(fix.estimate.bound[:2, :2])))
-        rows = []
-        for u, user in enumerate(lab.users):
-            found = measured.quality[u]
-            promised = None if design.promised_each is None else float(design.promised_each[u].min())
-            upper = float(measured.upper_db[u].min())
-            rows.append({
-                "round": made.number, "designer": made.designer, "user": user, "version": measured.version, "promised_db": promised,
-                "predicted_db": None if design.predicted_each is None else float(design.predicted_each[u].min()),
-                "measured_db": float(measured.worst_db[u]), "bound_db": design.bound, "bound_anywhere_db": design.bound_anywhere,
-                "std_db": float(measured.worst_std_db[u]), "upper_db": upper,
-                "shortfall_db": 0.0 if design.promised is None else max(0.0, design.promised - upper), "evm": found.evm,
-                "rate_bit": found.rate, "bit_errors": found.bit_errors.errors, "bits": found.bit_errors.of,
-                "target_error_m": measured.target_error, "target_crlb_m": bound, "moved": made.moved,
-                "movable": sum(array.elements for array in lab.transmitters if array.rail is not None), "took_s": took,
+    def hear(self, name: str, purpose: str, *, sensors: bool = True) -> list[dict[str, dict[str, Taken]]]:
+        """Let one access point after the other speak, twice; look -> access point -> receiver -> capture. `sensors`: they listen too."""
+        count = FRAMES * self.frames[self.lab.transmitters[0].name].length + 2 * self.lab.numerology.symbol_samples
+        looks = []
+        for look in range(LOOKS):
+            if look:
+                self.lab.clock.sleep(APART_S)
+            looks.append({
+                array.name: self._speak(array.name, f"{name}-l{look}-{array.name}", purpose, count, sensors=sensors and look == 0)
+                for array in self.lab.transmitters
             })  # fmt: skip
-        lab.run.results(rows)
+        return looks
+
+    def _speak(self, array: str, name: str, purpose: str, samples: int, *, sensors: bool = True) -> dict[str, Taken]:
+        lab = self.lab
+        radios = self.receivers if sensors else list(lab.user_radio.values())
+        lab.apply(self.versions[array])
+        with lab.muted_after("one at a time"):
+            return lab.capture(name, purpose, dict.fromkeys(radios, samples), transmitter=array)
+
+    def understand(self, heard: Mapping[str, Mapping[str, Taken]], *, raw: bool) -> dict[str, dict[str, ToneChannel]]:
+        """Access point -> receiver -> tone channel. raw: every tone on its own, for path fits; else smoothed over the delays there are."""
+        links = [(array, taken) for array, takes in heard.items() for taken in takes.values()]
+        with ThreadPoolExecutor(THREADS) as pool:  # transforms let go of the interpreter; every link is estimated for itself
+            found = list(pool.map(lambda link: self._channel(*link, raw), links))
+        channels: dict[str, dict[str, ToneChannel]] = {array: {} for array in heard}
+        for (array, taken), channel in zip(links, found):
+            channels[array][taken.radio] = channel
+        return channels
+
+    def links(self, looks: Sequence[Mapping[str, Mapping[str, ToneChannel]]]) -> dict[tuple[int, int], Looks]:
+        """(transmitter, user) -> the looks at that link as one, and how much of it moves."""
+        lab = self.lab
+        pooled = {}
+        for t, array in enumerate(lab.transmitters):
+            for u, user in enumerate(lab.users):
+                channel = lab.user_channel[user]
+                found = [look[array.name][lab.user_radio[user]] for look in looks]
+                values = np.array([each.value[channel].T for each in found])
+                variance = np.array([each.variance[channel].mean(0) for each in found])
+                pooled[t, u] = pool(values, variance, lab.numerology.frequencies_hz)
+        return pooled
+
+    def _channel(self, array: str, taken: Taken, raw: bool) -> ToneChannel:
+        lab, frame = self.lab, self.frames[array]
+        found = self.carrier(array, taken)
+        scale = receive_scale(lab.capability[taken.radio], taken.capture.gain_db)
+        more = {"window_s": None} if raw else {}
+        return channel.estimate(taken.capture, frame, found, scale=scale, **more)
+
+    def carrier(self, array: str, taken: Taken) -> Carrier:
+        """Carrier of one access point at one receiver; a short search where it was heard before."""
+        near = self._carriers.get((array, taken.radio))
+        frame = self.frames[array]
+        coarse = carrier.acquire(taken.capture, frame, near_hz=near)
+        if near is not None and not coarse.above_threshold:
+            coarse = carrier.acquire(taken.capture, frame)
+        found = carrier.refine(taken.capture, frame, coarse)
+        self._carriers[array, taken.radio] = found.cfo_hz
+        return found
+
+    def near(self, array: str, radio: str) -> float | None:
+        """Carrier offset of an access point at a receiver as last heard, hertz."""
+        return self._carriers.get((array, radio))
+
+    def level_per_tone(self) -> Estimate:
+        """(user,) noise in watts per tone at the users, from the idle capture."""
+        lab = self.lab
+        each = [(self.noise[lab.user_radio[user]], lab.user_channel[user]) for user in lab.users]
+        value = np.array([estimate.value[c] for estimate, c in each])
+        covariance = np.diag([estimate.covariance[c, c] for estimate, c in each])
+        sources = tuple(source for estimate, _ in each for source in estimate.sources)
+        return Estimate("noise per tone", "users", value, covariance, "W", bound=covariance, assumptions=each[0][0].assumptions, sources=sources)
 
 
-def maxmin_problem(lab: Lab) -> Problem:
-    """The design problem of this bench: rails, caps, tones, who serves whom, the floor towards the target."""
-    scenario, numerology = lab.scenario, lab.numerology
-    rails = tuple(
-        Rail(tuple(array.origin), tuple(array.axis), array.travel, array.spacing, array.elements) for array in lab.transmitters
+def say(lab: Lab, estimate: Estimate, value: object = None, std: object = None, bound_std: object = None) -> None:
+    """An `estimated` event; large values are summarised by the caller."""
+    lab.event(
+        "estimated", what=estimate.what, of=estimate.of, value=estimate.value if value is None else value, unit=estimate.unit,
+        std=estimate.std if std is None else std, bound_std=estimate.bound_std if bound_std is None else bound_std,
+        above_threshold=estimate.above_threshold, assumes=list(estimate.assumptions), from_=list(estimate.sources),
+        residual_test=estimate.residual_test,
     )  # fmt: skip
-    return Problem(
-        wavelength=scenario.wavelength, frequencies_hz=numerology.frequencies_hz, block_of_tone=numerology.block_of_tone, arrays=rails,
-        serving=tuple(range(len(lab.users))), element_power_w=np.array([np.full(a.elements, a.element_power) for a in lab.transmitters]),
-        floor_w=scenario.target.floor if scenario.target is not None else 0.0, rng=np.random.default_rng([lab.seed, 17]),
-        steps=scenario.design.steps, starts=scenario.design.starts,
+
+
+def sounded_knowledge(lab: Lab, looks: Sequence[Mapping[str, Mapping[str, ToneChannel]]], links: Mapping[tuple[int, int], Looks]) -> Estimate:
+    """The channels to the users as one Estimate for a `Knowledge`: value (transmitter, user, tone, 1, antenna), covariance (transmitter,
+    user, block, antenna, antenna) of what a block's error has in common."""
+    shape = (len(lab.transmitters), len(lab.users))
+    values = np.array([[links[t, u].mean.T[:, None] for u in range(shape[1])] for t in range(shape[0])])
+    responses = [
+        [[look[array.name][lab.user_radio[user]].response for look in looks] for user in lab.users] for array in lab.transmitters
+    ]  # fmt: skip
+    channels = [lab.user_channel[user] for user in lab.users]
+    covariance = np.array([
+        [sum(np.asarray(one.covariance)[channels[u]] for one in each) / len(each) ** 2 for u, each in enumerate(row)] for row in responses
+    ])  # fmt: skip
+    everything = [one for row in responses for each in row for one in each]
+    return Estimate(
+        "channel", "users", values, covariance, "1", bound=covariance, epoch=lab.clock.now(),
+        above_threshold=all(one.above_threshold for one in everything), assumptions=everything[0].assumptions,
+        residual_test=max(one.residual_test or 0.0 for one in everything),
     )  # fmt: skip
