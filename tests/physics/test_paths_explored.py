@@ -1,0 +1,87 @@
+"""The path fits of a whole exploration on the emulated bench, noise, clocks and a walking target included, against the room's truth."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hil.bench
+from hil import uncertainty
+from hil.estimate import visits
+from hil.loop import exploring
+from hil.loop.states import State
+from sim_backend.paths import Scatterers, Sight, trace
+
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+
+
+def still(world, array, receiver, places, frequencies, carrier, wavelength):
+    """(antenna, tone): the room without the walker, elements at `places` metres of local x."""
+    transmit = np.array(array.origin) + places[:, None] * np.array(array.axis)
+    room = [Sight(), Scatterers(*world.truth.scatterers())]
+    rays = trace(room, transmit, receiver, wavelength)
+    delay, gain = rays.delay[:, 0], rays.gain[:, 0] * np.exp(-2j * np.pi * ((carrier * rays.delay[:, 0]) % 1.0))
+    return np.einsum("pn,pnk->nk", gain, np.exp(-2j * np.pi * (delay - delay[0].mean())[..., None] * frequencies))
+
+
+@pytest.mark.slow
+def test_predictions_after_exploring_hold_the_room_at_unvisited_positions(tmp_path):
+    rows = []
+    for seed in (1, 2, 6):
+        with hil.bench.open(hil.bench.load(QUICKSTART), seed=seed, runs=tmp_path) as opened:
+            lab, sounding, world = opened.trial.lab, opened.trial.sounding, opened.link.world
+            lab.run.event("started", format="hil.events.v1", seed=seed, depth="process", designer="none", baselines=[])
+            lab.open_devices()
+            lab.enter(State.SOUNDING, "opened")
+            sounding.prepare()
+            sounding.level()
+            lab.enter(State.IDLE, "levels set")
+            explored = exploring.explore(lab, sounding)
+            fits = exploring.fit_paths(lab, explored, tell=False)
+            rng = np.random.default_rng(seed)
+            carrier, tones, wavelength = lab.scenario.signal.carrier_hz, lab.numerology.frequencies_hz, lab.scenario.wavelength
+            for (t, u), fit in fits.items():
+                array, user = lab.transmitters[t], lab.users[u]
+                receiver = world.truth.elements(lab.user_radio[user], "receive")[[lab.user_channel[user]]]
+                error = spread = power = 0.0
+                held = []
+                for _ in range(16):
+                    places = (np.sort(rng.uniform(-4.0, 2.5, 4)) + 0.5 * np.arange(4)) * wavelength
+                    truth, value = still(world, array, receiver, places, tones, carrier, wavelength), fit.channel(places, tones)
+                    phase, delay = visits.delay_between(value, truth, tones)
+                    away = (truth * np.exp(-1j * phase + 2j * np.pi * delay * tones) - value)[:, 5::96]
+                    error, power = error + np.mean(np.abs(away) ** 2), power + np.mean(np.abs(truth) ** 2)
+                    spread += fit.predict(places, tones[5::96])[1].mean()
+                    held.append(np.linalg.norm(away, axis=0) <= uncertainty.real_radius(fit.error_covariance(places, tones[5::96])))
+                rows.append((10 * np.log10(error / power), 10 * np.log10(spread / power), np.mean(held), fit.residual_test, fit.above_threshold))
+    error, predicted, held, residual, trusted = np.array(rows, dtype=float).T
+    assert np.all(trusted == 1.0) and np.all(error < -40.0) and np.median(error) < -48.0
+    assert np.mean(held) > 0.88 and np.all(error - predicted < 4.5)
+    assert np.median(residual) == pytest.approx(0.95, abs=0.12)
+
+
+def test_a_round_s_sounding_narrows_what_is_predicted_near_it(tmp_path):
+    with hil.bench.open(hil.bench.load(QUICKSTART), seed=1, runs=tmp_path) as opened:
+        lab, sounding = opened.trial.lab, opened.trial.sounding
+        lab.run.event("started", format="hil.events.v1", seed=1, depth="process", designer="none", baselines=[])
+        lab.open_devices()
+        lab.enter(State.SOUNDING, "opened")
+        sounding.prepare()
+        sounding.level()
+        lab.enter(State.IDLE, "levels set")
+        explored = exploring.explore(lab, sounding, 6)
+        fits = exploring.fit_paths(lab, explored, tell=False)
+        lab.enter(State.DESIGNING, "where to go")
+        lab.move(np.array(2 * [[-3.2, -1.1, 0.8, 2.9]]) * lab.scenario.wavelength, "design")
+        lab.enter(State.SOUNDING, "settled")
+        heard = sounding.hear("sound", "sound", sensors=False)
+        lab.enter(State.ESTIMATING, "heard")
+        links = sounding.links([sounding.understand(look, raw=False) for look in heard])
+        grown, better = exploring.learn(lab, explored, fits, lab.here(), links, tell=False)
+        assert len(grown.later) == 1 and set(better) == set(fits)
+        noise = np.array([[exploring.unsmoothed(lab, links[t, u]).mean() for u in range(2)] for t in range(2)])
+        assert noise == pytest.approx(explored.variance.mean(axis=(2, 3)), rel=0.15)  # the same noise before smoothing
+        tones = lab.numerology.frequencies_hz[::48]
+        for (t, u), fit in better.items():
+            near = lab.here()[t] + 0.1 * lab.scenario.wavelength
+            assert fit.above_threshold and fit.predict(near, tones)[1].mean() < 0.92 * fits[t, u].predict(near, tones)[1].mean()
