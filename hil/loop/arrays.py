@@ -14,6 +14,9 @@ from hil.scenario import Array, Scenario
 from hil.testbed import Testbed
 
 
+NUDGE = 50e-6  # metres; four steps of a belt's motor
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BenchArray:
     """A linear array of the scenario as it hangs on the bench. Local x runs along `axis` from `origin`, metres.
@@ -53,7 +56,18 @@ class BenchArray:
 
     def plan(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> Plan | None:
         """The move from layout to layout, checked; None when the array stands still."""
-        return None if self.rail is None else plan(self.rail, start, goal)
+        return None if self.rail is None else plan(self.rail, start, self.nudged(goal))
+
+    def nudged(self, goal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The legal layout beside a goal that is a few motor steps from one, as where elements stand may be; any other goal as it is."""
+        low, high = self.travel
+        legal = np.clip(goal, low, high)
+        for element in range(1, len(legal)):
+            legal[element] = max(legal[element], legal[element - 1] + self.spacing)
+        legal[-1] = min(legal[-1], high)
+        for element in range(len(legal) - 2, -1, -1):
+            legal[element] = min(legal[element], legal[element + 1] - self.spacing)
+        return legal if np.max(np.abs(legal - goal)) <= NUDGE else goal
 
     def points(self, local: NDArray[np.float64]) -> NDArray[np.float64]:
         """(element, xyz) metres in the room."""

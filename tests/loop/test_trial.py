@@ -16,6 +16,7 @@ import pytest
 from trial_bench import narrow, narrow_bench, own_designer, quiet_and_still
 
 import hil.bench
+from hil.errors import InputError
 from hil.loop.states import State, check_step
 from hil.loop.trial import Trial
 from hil.records import read
@@ -277,3 +278,28 @@ def test_one_s_own_designer_is_judged_and_measured_like_any_other(tmp_path):
     run = read(lab.folder)
     assert {event["designer"] for event in run.of("designed", 1)} == {"matched"} and run.of("judged", 1)
     assert run.design(1, "matched").stopped == "closed form"
+
+
+# -- where elements are asked to stand -----------------------------------------------------------------------------------------------------
+
+
+def test_a_layout_a_motor_step_beside_a_legal_one_is_moved_onto_it_and_no_other(tmp_path):
+    from hil.loop.arrays import NUDGE, transmit_arrays
+
+    bench = narrow_bench(tmp_path / "bench")
+    array = transmit_arrays(bench.scenario, bench.testbed)[0]
+    low, high = array.travel
+    gap = array.spacing
+    legal = np.array([low, low + gap, 0.0, high])
+    assert np.array_equal(array.nudged(legal), legal)
+    for off in ([-5e-6, 0, 0, 0], [0, -5e-6, 0, 0], [-1e-5, -2e-5, 0, 3e-5], [0, 0, 0, 1e-5]):
+        nudged = array.nudged(legal + off)
+        assert np.max(np.abs(nudged - legal)) < 1e-12
+        plan = array.plan(np.array([-2.5, -0.5, 0.5, 2.5]) * gap, legal + off)
+        assert plan is not None and np.allclose(plan.goal, legal)
+    packed = high - gap * np.arange(3, -1, -1)
+    assert np.allclose(array.nudged(packed + [1e-5, 0, 0, 0]), packed, atol=1e-12), "pushed back where the end of the rail is near"
+    for off in ([-2 * NUDGE, 0, 0, 0], [0, -2 * NUDGE, 0, 0]):
+        assert np.array_equal(array.nudged(legal + off), legal + off), "what is really wrong stays wrong, and is refused"
+        with pytest.raises(InputError):
+            array.plan(np.array([-2.5, -0.5, 0.5, 2.5]) * gap, legal + off)
