@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager, nullcontext
 
 import pytest
-from trial_bench import narrow, narrow_bench, own_designer, quiet_and_still
+from trial_bench import lone_bench, narrow, own_designer, quiet_and_still
 
 import hil.bench
 from hil import interrupts
@@ -36,7 +36,7 @@ def press_in(state, round=None):
 
 @contextmanager
 def opened(folder, *observers, designer=None, **changes):
-    bench = narrow_bench(folder / "bench", **changes)
+    bench = lone_bench(folder / "bench", **changes)
     with hil.bench.open(bench, designer=designer or own_designer(), runs=folder, observers=list(observers)) as lab:
         yield lab
 
@@ -93,7 +93,7 @@ def test_ctrl_c_on_the_way_brakes_where_it_can_be_told(tmp_path):
         interrupted_well(lab)
 
 
-@pytest.mark.parametrize(("method", "nth"), [("capture", 6), ("apply", 6), ("configure", 6), ("load", 3)])
+@pytest.mark.parametrize(("method", "nth"), [("capture", 6), ("apply", 6), ("configure", 6), ("load", 2)])
 def test_ctrl_c_inside_a_device(method, nth, tmp_path, monkeypatch):
     from sim_backend.radio import Radio
 
@@ -227,7 +227,7 @@ def test_resume_goes_on_after_the_last_whole_round(tmp_path):
 
 
 def test_resume_of_a_run_that_never_explored_begins_again(tmp_path):
-    bench = narrow_bench(tmp_path / "bench", design__baselines=["fixed-rzf"])
+    bench = lone_bench(tmp_path / "bench", design__baselines=["fixed-rzf"])
     with hil.bench.open(bench, runs=tmp_path, observers=[press_in("exploring")]) as lab, pytest.raises(KeyboardInterrupt):
         lab.run()
     with hil.bench.resume(lab.folder.name, runs=tmp_path, observers=[press_in("designing", 1)]) as again, pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from bench_files import changed
-from trial_bench import narrow, narrow_bench, own_designer, quiet_and_still
+from trial_bench import lone_bench, narrow, own_designer, quiet_and_still
 
 import hil.bench
 from hil import cli
@@ -53,14 +53,14 @@ def test_a_designer_that_is_not_there_starts_nothing(designer, what, tmp_path, c
 
 @pytest.mark.parametrize("wrong", ["serial", "homed", "gain"])
 def test_a_device_that_is_not_what_it_should_be_radiates_nothing(wrong, tmp_path, monkeypatch):
-    bench = narrow_bench(tmp_path / "bench")
+    bench = lone_bench(tmp_path / "bench")
     with hil.bench.open(bench, designer=own_designer(), runs=tmp_path) as lab:
         world = lab.link.world
         if wrong == "serial":
-            radio = world.radios["u2"]
+            radio = world.radios["u1"]
             monkeypatch.setattr(type(radio), "capability", property(lambda self: dataclasses.replace(radio._capability, serial="another")))
         elif wrong == "homed":
-            world.stages["rail2"]._homed = False
+            world.stages["rail1"]._homed = False
         else:
             kind = type(world.radios["ap1"])
             configure = kind.configure
@@ -110,7 +110,7 @@ def nothing(design):
     [(crowded, False, "spacing"), (far, False, "travel"), (loud, True, "power-cap"), (nothing, True, "design-nan")],
 )
 def test_a_design_beyond_a_limit_is_neither_moved_to_nor_sent(spoil, measured, id, tmp_path):
-    with hil.bench.open(narrow_bench(tmp_path / "bench"), designer=Bad(spoil, measured), runs=tmp_path) as lab:
+    with hil.bench.open(lone_bench(tmp_path / "bench"), designer=Bad(spoil, measured), runs=tmp_path) as lab:
         with pytest.raises(InputError) as caught:
             lab.run()
         assert caught.value.id == id

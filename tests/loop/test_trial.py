@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import msgspec
 import numpy as np
 import pytest
-from trial_bench import narrow, narrow_bench, own_designer, quiet_and_still
+from trial_bench import lone_bench, narrow, narrow_bench, own_designer, quiet_and_still
 
 import hil.bench
 from hil.errors import InputError
@@ -250,7 +250,7 @@ def test_a_promise_that_stands_still_ends_the_trial(tmp_path):
         def __call__(self, problem, knowledge):
             return dataclasses.replace(own_designer()(problem, knowledge), promised=-30.0, designer=self.name)
 
-    bench = narrow_bench(tmp_path / "bench", rounds__max=8)
+    bench = lone_bench(tmp_path / "bench", rounds__max=8)
     with hil.bench.open(bench, designer=Steady(), runs=tmp_path) as lab:
         rounds = lab.run()
     assert [r.number for r in rounds] == [1, 2, 3]
@@ -270,7 +270,7 @@ def test_infeasible_is_said_with_what_can_be_had(tmp_path):
 
 
 def test_one_s_own_designer_is_judged_and_measured_like_any_other(tmp_path):
-    bench = narrow_bench(tmp_path / "bench", design__baselines=["fixed"])
+    bench = lone_bench(tmp_path / "bench", design__baselines=["fixed"])
     with hil.bench.open(bench, designer=own_designer(), runs=tmp_path) as lab:
         rounds = list(lab.rounds())
     assert [r.designer for r in rounds] == ["fixed", "matched"]
@@ -286,7 +286,7 @@ def test_one_s_own_designer_is_judged_and_measured_like_any_other(tmp_path):
 def test_a_layout_a_motor_step_beside_a_legal_one_is_moved_onto_it_and_no_other(tmp_path):
     from hil.loop.arrays import NUDGE, transmit_arrays
 
-    bench = narrow_bench(tmp_path / "bench")
+    bench = lone_bench(tmp_path / "bench")
     array = transmit_arrays(bench.scenario, bench.testbed)[0]
     low, high = array.travel
     gap = array.spacing

@@ -28,6 +28,21 @@ def narrow(folder: Path, *changes: tuple[str, str]) -> Path:
     return folder
 
 
+def lone_bench(folder: Path, **changes: Any) -> Bench:
+    """One access point and its user, nobody else and no target: a trial of a second or two."""
+    narrow(folder)
+    scenario, testbed = (folder / "scenario.toml").read_text(), (folder / "testbed.toml").read_text()
+    first, *arrays = scenario.split("[[array]]")
+    head = "".join(line for line in first.splitlines(keepends=True) if not line.startswith("target"))
+    head = changed(head, (', { name = "u2", position_m = [11.0, -6.0, 1.5] }', ""))
+    (folder / "scenario.toml").write_text(head + "[[array]]" + arrays[0] + "[design]" + scenario.split("[design]")[1])
+    wires = testbed.split("[[wire]]")
+    kept = [wires[0], *(wire for wire in wires[1:] if '"ap1"' in wire or 'user = "u1"' in wire)]
+    (folder / "testbed.toml").write_text("[[wire]]".join(kept) + "[emulated]" + testbed.split("[emulated]")[1])
+    bench = hil.bench.load(folder)
+    return bench.replace({key.replace("__", "."): value for key, value in changes.items()}) if changes else bench
+
+
 def narrow_bench(folder: Path, **changes: Any) -> Bench:
     """The same, loaded; changes by key with `__` for the dot."""
     bench = hil.bench.load(narrow(folder))
