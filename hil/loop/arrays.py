@@ -13,7 +13,6 @@ from hil.motion import Carriage, Plan, Rail, plan
 from hil.scenario import Array, Scenario
 from hil.testbed import Testbed
 
-
 NUDGE = 50e-6  # metres; four steps of a belt's motor
 
 

@@ -151,7 +151,7 @@ def test_a_node_killed_in_mid_round(command):
     name = command.run.name
     first, second = words.splitlines()[-2:]
     assert re.fullmatch(r"error\[no-answer\] node `site1` ipc://\S+: silent for \d+\.\d s in `(apply`, version \d|mute`)", first), words
-    assert second.startswith("  reached 4 of 5 nodes; ") and "by its lease" in second or "by their leases" in second, second
+    assert second.startswith("  reached 4 of 5 nodes; ") and ("by its lease" in second or "by their leases" in second), second
     assert second.endswith(f"fix: on that machine `hil node node.toml -v`; then hil run --resume {name} --runs {command.runs}"), second
     readable(command, "fault", quiet=False)  # nobody confirms it for a node that is gone
     assert command.run.of("failed")[0]["id"] == "no-answer"
