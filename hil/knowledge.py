@@ -88,6 +88,7 @@ class Knowledge:
     radius: NDArray[np.float64] | None = None
     paths: Mapping[tuple[int, int], FieldResponse] = field(default_factory=dict)
     target: Estimate | None = None  # value (3,) metres in the world frame; the scenario's prior before the first echo
+    moving: NDArray[np.float64] | None = None  # (transmitter, user) power of what moves in a link; in `radius`, not in `paths`
     records: tuple[str, ...] = ()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hil.estimate.stillness import Looks
 from hil.loop import exploring
 from hil.loop.lab import Lab, Taken
 from hil.loop.sounding import LOOKS, Sounding
@@ -51,6 +54,20 @@ class Before:
                 for look in range(LOOKS)
             ])  # fmt: skip
         return exploring.understand(lab, sounding, heard, np.array([event["reached"] for event in places]))
+
+    def learned(self, lab: Lab, sounding: Sounding) -> Iterator[tuple[NDArray[np.float64], dict[tuple[int, int], Looks]]]:
+        """(positions, links) of every whole round that had moved, from the recorded captures."""
+        whole = set(self.run.recorded)
+        for place in self.run.of("placed", purpose="design"):
+            number, designer = place["round"], place["designer"]
+            if place["moved"] and number > 0 and (number, "round") in whole:
+                name = f"r{number:03d}-sound-{designer}"
+                looks = [
+                    {array.name: {radio: self._taken(f"{name}-l{look}-{array.name}-{radio}", radio) for radio in lab.user_radio.values()}
+                     for array in lab.transmitters}
+                    for look in range(LOOKS)
+                ]  # fmt: skip
+                yield np.array(place["reached"]), sounding.links([sounding.understand(look, raw=False) for look in looks])
 
     def _taken(self, name: str, radio: str) -> Taken:
         recorded = self.run.capture(name, verify=True)

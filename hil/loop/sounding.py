@@ -116,8 +116,8 @@ class Sounding:
         with ThreadPoolExecutor(THREADS) as pool:  # transforms let go of the interpreter; every link is estimated for itself
             found = list(pool.map(lambda link: self._channel(*link, raw), links))
         channels: dict[str, dict[str, ToneChannel]] = {array: {} for array in heard}
-        for (array, taken), channel in zip(links, found):
-            channels[array][taken.radio] = channel
+        for (array, taken), estimated in zip(links, found):
+            channels[array][taken.radio] = estimated
         return channels
 
     def links(self, looks: Sequence[Mapping[str, Mapping[str, ToneChannel]]]) -> dict[tuple[int, int], Looks]:

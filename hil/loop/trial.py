@@ -18,7 +18,7 @@ from hil.errors import HilError, Infeasible, SafeState
 from hil.estimate.stillness import Looks
 from hil.knowledge import Design, Estimate, Knowledge
 from hil.loop import measuring
-from hil.loop.exploring import Explored, explore, fit_paths, say_map
+from hil.loop.exploring import Explored, explore, fit_paths, learn, say_map
 from hil.loop.lab import STILL, Lab
 from hil.loop.measuring import Measured
 from hil.loop.resuming import Before
@@ -142,6 +142,8 @@ class Trial:
             lab.enter(State.ESTIMATING, "levels set")
             self.explored = self.before.explored(lab, self.sounding)
             self._paths = fit_paths(lab, self.explored, tell=False)
+            for here, links in self.before.learned(lab, self.sounding):
+                self.explored, self._paths = learn(lab, self.explored, self._paths, here, links, tell=False)
             lab.follow(self.before.version)
             return
         self.explored = explore(lab, self.sounding)
@@ -216,6 +218,8 @@ class Trial:
         links = self.sounding.links(looks)
         knowledge = self._know(sounded_knowledge(lab, looks, links), self._moving(links))
         self._map_again(links)
+        if moved and lab.round > 0 and self.explored is not None:
+            self.explored, self._paths = learn(lab, self.explored, self._paths, lab.here(), links)
         lab.clock.charge("estimate")
         lab.enter(State.DESIGNING, "channels known")
         design = self._design(designer, self.problem.at(lab.here()), knowledge)
@@ -245,7 +249,7 @@ class Trial:
         design = self._design(designer, self.problem, knowledge)
         file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
         self._say_decided(design, None, "positions", file)
-        if self._standing is not None and design.promised is not None and design.promised < self._standing + WORTH_DB:
+        if self._standing is not None and design.promised is not None and design.promised < self._standing + max(WORTH_DB, lab.scenario.rounds.stop_change_db):
             return lab.here()
         return np.where(np.abs(design.positions - lab.here()) > STILL, design.positions, lab.here())
 
@@ -305,6 +309,8 @@ class Trial:
         self._knowledge += 1
         confidence = lab.scenario.design.confidence
         radius = None
+        if moving is None and self.explored is not None:
+            moving = self.explored.moving
         if channel is not None:
             covariance = np.asarray(channel.covariance)
             radius = ball_radius(covariance, confidence, joint=int(np.prod(covariance.shape[:3])))
@@ -315,8 +321,9 @@ class Trial:
                     lab.event("bounded", what="channel", of=f"{array.name}-{user}", shape="ball", size=radius[t, u], unit="1", confidence=confidence,
                               age=lab.clock.now().since(channel.epoch) if channel.epoch else 0.0)  # fmt: skip
         return Knowledge(
-            self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, dict(self._paths), self._target_now()
-        )
+            self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, dict(self._paths), self._target_now(),
+            moving=moving,
+        )  # fmt: skip
 
     def _prior(self) -> Estimate | None:
         """What the scenario says of the target."""

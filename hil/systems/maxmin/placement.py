@@ -22,7 +22,7 @@ from hil.knowledge import Knowledge
 from hil.model.arrays import legal, towards
 from hil.model.response import Response, response
 from hil.systems.maxmin.precoders import target_of
-from hil.systems.maxmin.prediction import joint_factor, paths_of
+from hil.systems.maxmin.prediction import joint_factor, moving_radius, paths_of
 from hil.systems.maxmin.problem import Problem
 from hil.systems.maxmin.worst_case import Field, norm, power, worst_sinr
 
@@ -60,7 +60,7 @@ class Landscape:
             for value in (lambda r: r.travel[0], lambda r: r.travel[1], lambda r: r.spacing)
         )
         factor = joint_factor(problem, knowledge.confidence) if robust else 0.0
-        self.table = torch.as_tensor(self._variances(fits, noise, factor))
+        self.table = torch.as_tensor(self._squared_radii(fits, noise, factor, knowledge))
         self.noise = torch.ones(problem.users, dtype=torch.float64)
         self.share = torch.as_tensor(problem.tones[:, None] / problem.element_power_w[:, None] * self.unit**2)  # (a, block, antenna)
         self.tones = torch.as_tensor(problem.tones)
@@ -72,12 +72,14 @@ class Landscape:
             self.target = torch.as_tensor(along / reach)[:, None], torch.as_tensor(1.0 / reach)[:, None]
             self.floor = problem.floor_w / self.unit**2
 
-    def _variances(self, fits, noise, factor) -> NDArray[np.float64]:
+    def _squared_radii(self, fits, noise, factor, knowledge) -> NDArray[np.float64]:
         """Squared radius an element at each grid point would contribute: (transmitter, user, block, GRID)."""
         problem = self.problem
         centres = np.bincount(problem.block_of_tone, problem.frequencies_hz) / problem.tones
         rows = [[fit.predict(np.linspace(*rail.travel, GRID), centres)[1] for fit in row] for rail, row in zip(problem.arrays, fits)]
-        return np.swapaxes(np.array(rows), -1, -2) * (factor * self.unit) ** 2 / noise[:, None, None]
+        hard = moving_radius(problem, knowledge) ** 2 / problem.elements if factor > 0.0 else np.zeros(noise.size)
+        squares = np.swapaxes(np.array(rows), -1, -2) * factor**2 + hard[..., None, None]
+        return squares * self.unit**2 / noise[:, None, None]
 
     def field(self, positions: Tensor) -> Field:
         """Mean and first-order variation of every block's channel, and the radius, noise scaled to 1."""

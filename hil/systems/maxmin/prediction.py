@@ -35,7 +35,14 @@ def predicted_channel(problem: Problem, knowledge: Knowledge) -> tuple[NDArray[n
             channel[a, u] = np.asarray(value).T
             for block in range(problem.blocks):
                 variance[a, u, block] = np.asarray(error)[:, problem.block_of_tone == block].mean(-1)
-    return channel, joint_factor(problem, knowledge.confidence) * np.sqrt(variance.mean(-1))
+    return channel, joint_factor(problem, knowledge.confidence) * np.sqrt(variance.mean(-1)) + moving_radius(problem, knowledge)[..., None]
+
+
+def moving_radius(problem: Problem, knowledge: Knowledge) -> NDArray[np.float64]:
+    """(transmitter, user) hard part of a ball: what moves was there with one phase and will be there with another, twice its norm."""
+    if knowledge.moving is None:
+        return np.zeros((len(problem.arrays), problem.users))
+    return 2.0 * np.sqrt(problem.elements * np.asarray(knowledge.moving))
 
 
 def joint_factor(problem: Problem, confidence: float) -> float:
