@@ -21,6 +21,7 @@ from hil.waveform import Numerology
 __all__ = ["Echoes", "Illumination", "direct_delay", "direct_response", "observe"]
 
 CELL = 28  # symbols averaged to one slow-time cell: 1 ms, within which 25 Hz of Doppler turn 9 degrees
+ROUGH = 0.01  # tone spacings of carrier error that a first look may have: its tones leak 40 dB down, and average out
 GROUP = 6  # tones averaged to one: 180 kHz, over which 200 ns of delay turn 13 degrees; divides a block
 
 
@@ -42,7 +43,7 @@ class Echoes:
 
     spectra: (cell, rx, group) response to the stream, static part removed, phase and delay those of the direct path. weight: (cell, group)
     inverse noise variance up to one common factor. times: (cell,) seconds from the middle of the capture. static: (rx, group) what was
-    removed. blocks: (group,) precoder block. reference_std: seconds, of the direct path's delay.
+    removed. blocks: (group,) precoder block. reference_std: seconds, of the direct path's delay, scatterers near it included.
     """
 
     spectra: NDArray[np.complex128]
@@ -69,35 +70,67 @@ def direct_response(
 
 
 def direct_delay(channel: Any, expected: Any, frequencies: NDArray[np.float64]) -> tuple[float, float]:
-    """(delay, std) seconds of the direct path in `channel` (pair, tone), its shape over pairs and tones `expected` up to gain and delay.
+    """(delay, std) seconds of the direct path in `channel` (..., tone), its shape over elements and tones `expected` up to gain and delay.
 
-    Beamforming on the direct path's own signature; scatterers of other directions bias single pairs differently, which a jackknife over
-    the pairs shows.
+    Beamforming on the direct path's own signature. frequencies: (tone,) multiples of their least spacing. What scatterers do to the delay
+    is in the standard deviation as three terms, root of the sum of squares. Scatterers of other directions bias single receivers and
+    single antennas differently: one jackknife along each leading axis, not over the pairs, since a row shares its direction. Scatterers
+    in the beam bias all alike: a path of relative amplitude r e^(j phi), late by x, changes the delay by the real part of r x e^(j phi)
+    and the slope of the log amplitude over angular frequency by the imaginary part. As phi is anything, the slope, which is seen, is as
+    large as the bias of the delay, which is not. The jackknives count both parts, half each. At least 0.2 ns; a tenth of the resolution
+    where fewer than three pairs show it.
     """
     match = np.asarray(channel) * np.conj(expected)
+    axes = [axis for axis in range(match.ndim - 1) if match.shape[axis] > 1]
     width = np.ptp(frequencies)
+    turn = 2j * np.pi * frequencies
 
     def climb(total: NDArray, delay: float) -> float:
-        turn = 2j * np.pi * frequencies
         for _ in range(8):
             terms = total * np.exp(turn * delay)
             value, first, second = terms.sum(), (turn * terms).sum(), (turn**2 * terms).sum()
             bend = np.abs(first) ** 2 + np.real(np.conj(value) * second)
             if bend >= 0.0:
                 break
-            delay -= float(np.clip(np.real(np.conj(value) * first) / bend, -0.1 / width, 0.1 / width))
+            step = float(np.clip(np.real(np.conj(value) * first) / bend, -0.1 / width, 0.1 / width))
+            delay -= step
+            if abs(step) < 1e-7 / width:
+                break
         return delay
 
-    total = match.sum(axis=0)
-    reach = 0.5 / np.min(np.diff(frequencies))
-    grid = np.arange(-reach, reach, 0.25 / width)
-    delay = climb(total, float(grid[np.argmax(np.abs(np.exp(2j * np.pi * np.outer(grid, frequencies)) @ total))]))
-    pairs = match.shape[0]
-    if pairs < 3:
-        return delay, 0.1 / width
-    without = np.array([climb(total - match[i], delay) for i in range(pairs)])
-    std = float(np.sqrt((pairs - 1) / pairs * np.sum((without - without.mean()) ** 2)))
-    return delay, max(std, 0.2e-9)
+    power = np.abs(np.broadcast_to(expected, match.shape)) ** 2
+
+    def tilted(total: NDArray, weight: NDArray, delay: float) -> complex:
+        """Delay, and on the imaginary axis the slope of the amplitude against what is expected, by least squares."""
+        delay = climb(total, delay)
+        terms = total * np.exp(turn * delay)
+        level = np.real(terms * np.conj(terms.sum())) / np.abs(terms.sum()) ** 2 * weight.sum()
+        spread = frequencies - weight @ frequencies / weight.sum()
+        return delay + 1j * float(level @ spread) / (2.0 * np.pi * float(weight @ spread**2))
+
+    everywhere = tuple(range(match.ndim - 1))
+    total, weight = match.sum(axis=everywhere), power.sum(axis=everywhere)
+    found = tilted(total, weight, _coarse(total, frequencies))
+    if np.prod(match.shape[:-1]) < 3:
+        return found.real, 0.1 / width
+    variance = found.imag**2
+    for axis in axes:
+        others = tuple(other for other in everywhere if other != axis)
+        parts = zip(match.sum(axis=others), power.sum(axis=others))
+        without = np.array([tilted(total - one, weight - its, found.real) for one, its in parts])
+        variance += (without.size - 1) / without.size * float(np.sum(np.abs(without - without.mean()) ** 2)) / 2.0
+    return found.real, max(float(np.sqrt(variance)), 0.2e-9)
+
+
+def _coarse(total: NDArray, frequencies: NDArray[np.float64]) -> float:
+    """Delay, on a grid of a quarter of the resolution, at which `total` (tone) adds up best."""
+    spacing = float(np.min(np.diff(frequencies)))
+    places = np.round(frequencies / spacing).astype(np.intp)
+    size = fourier.next_fast_len(4 * int(np.ptp(places) + 1))
+    comb = np.zeros(size, complex)
+    comb[places % size] = total
+    best = int(np.argmax(np.abs(fourier.ifft(comb))))
+    return (best if best < size / 2 else best - size) / (size * spacing)
 
 
 @dataclass(eq=False)
@@ -134,7 +167,7 @@ def observe(
             copy = copies[number]
             own = rest if copy is None else rest + copy
             track = tracks[number] or _Track(light, light.start, light.cfo_hz, np.zeros(0, np.intp), np.zeros(0, np.complex64), np.zeros(0))
-            tones[number] = _follow(own, numerology, track, receivers, carrier_hz, first=step == 0)
+            tones[number] = _follow(own, numerology, track, receivers, carrier_hz, first=step == 0, last=step == passes)
             tracks[number] = track
             if len(lights) > 1 and not (step == passes and number == len(lights) - 1):
                 fresh = _rebuild(track, numerology, own.shape, carrier_hz)
@@ -190,16 +223,35 @@ def _spin(samples: int, cfo_hz: float, rate: float) -> NDArray[np.complex64]:
     return np.outer(coarse, np.exp(step * np.arange(fine)).astype(np.complex64)).ravel()[:samples]
 
 
+def _windows(useful: NDArray, numerology: Numerology) -> NDArray[np.intp]:
+    """First samples of the windows that are transformed: half a prefix early."""
+    return np.round(useful).astype(np.intp) - numerology.prefix // 2
+
+
+def _ramp(samples: NDArray, numerology: Numerology) -> NDArray[np.complex64]:
+    """(symbol, tone) exp(+j 2 pi k samples / N), as the product of a coarse and a fine table whose phases are formed in float64."""
+    fine, half = 16, numerology.used // 2
+    step = 2j * np.pi / numerology.fft * np.asarray(samples, dtype=float)
+    first = -(-half // fine) * fine
+    coarse = np.exp(step[:, None] * np.arange(-first, half + 1, fine)).astype(np.complex64)
+    table = (coarse[:, :, None] * np.exp(step[:, None] * np.arange(fine)).astype(np.complex64)[:, None]).reshape(step.size, -1)
+    return np.concatenate([table[:, first - half : first], table[:, first + 1 : first + half + 1]], axis=1)
+
+
 def _demodulate(samples: NDArray[np.complex64], numerology: Numerology, track: _Track, carrier_hz: float) -> NDArray[np.complex64]:
     """(symbol, rx, tone) with carrier and delay undone; windows begin half a prefix early. Sets the track's symbols."""
     track.index = _inside(track, numerology, samples.shape[1], carrier_hz)
     _, useful = _begins(track, numerology, carrier_hz, track.index)
     still = samples * _spin(samples.shape[1], -track.cfo_hz, numerology.sample_rate_hz)
-    first = np.round(useful).astype(np.intp) - numerology.prefix // 2
-    rows = np.lib.stride_tricks.sliding_window_view(still, numerology.fft, axis=1)[:, first]  # (rx, symbol, sample)
-    spectrum = fourier.fft(rows, axis=-1, overwrite_x=True)[..., numerology.bins] / np.float32(numerology.fft)
-    undo = np.exp(-2j * np.pi / numerology.fft * np.outer(first - useful, numerology.tones)).astype(np.complex64)
-    return np.ascontiguousarray(np.swapaxes(spectrum * undo, 0, 1))
+    first = _windows(useful, numerology)
+    rows = np.lib.stride_tricks.sliding_window_view(still, numerology.fft, axis=1)
+    half, undo = numerology.used // 2, _ramp(useful - first, numerology)
+    tones = np.empty((first.size, samples.shape[0], numerology.used), np.complex64)
+    for receiver, of_one in enumerate(rows):
+        spectrum = fourier.fft(of_one[first], axis=-1, overwrite_x=True, norm="forward")
+        np.multiply(spectrum[:, -half:], undo[:, :half], out=tones[:, receiver, :half])
+        np.multiply(spectrum[:, 1 : half + 1], undo[:, half:], out=tones[:, receiver, half:])
+    return tones
 
 
 def _reference(track: _Track) -> NDArray[np.complex64]:
@@ -219,7 +271,7 @@ def _turn(match: NDArray) -> float:
 
 
 def _follow(
-    samples: NDArray[np.complex64], numerology: Numerology, track: _Track, receivers: NDArray, carrier_hz: float, *, first: bool
+    samples: NDArray[np.complex64], numerology: Numerology, track: _Track, receivers: NDArray, carrier_hz: float, *, first: bool, last: bool
 ) -> NDArray[np.complex64]:
     """Demodulate one transmitter and renew its carrier, start, phase track and static channel; returns (symbol, rx, tone)."""
     time = numerology.symbol_samples / numerology.sample_rate_hz
@@ -230,8 +282,13 @@ def _follow(
         symbol = np.arange(match.shape[0])
         match *= np.exp(-2j * np.pi * time * off * symbol).astype(np.complex64)[:, None, None]
         off += _turn(_cells(match)) / (2.0 * np.pi * time * CELL)
-        track.cfo_hz += off
-        tones = _demodulate(samples, numerology, track, carrier_hz)
+        if last or abs(off) > ROUGH * numerology.spacing_hz:
+            track.cfo_hz += off
+            tones = _demodulate(samples, numerology, track, carrier_hz)
+        else:  # to be demodulated again anyway: turn the symbols as they are
+            middle = _windows(_begins(track, numerology, carrier_hz, track.index)[1], numerology) + numerology.fft / 2.0
+            tones *= np.exp(-2j * np.pi * off / numerology.sample_rate_hz * middle).astype(np.complex64)[:, None, None]
+            track.cfo_hz += off
     reference = _reference(track)
     power = np.maximum(np.sum(np.abs(reference) ** 2, axis=0), 1e-12)
     match = tones * reference.conj()[:, None]
@@ -261,8 +318,7 @@ def _direct(track: _Track, numerology: Numerology, receivers: NDArray, carrier_h
         return direct_delay(track.channel, np.einsum("rnk,kn->rk", pairs, weights), numerology.frequencies_hz)
     predicted = np.einsum("rnk,kn->rk", light.sounded, weights)
     against, fine = direct_delay(track.channel, predicted, numerology.frequencies_hz)
-    tones = numerology.frequencies_hz.size
-    alone, coarse = direct_delay(light.sounded.reshape(-1, tones), pairs.reshape(-1, tones), numerology.frequencies_hz)
+    alone, coarse = direct_delay(light.sounded, pairs, numerology.frequencies_hz)
     return against + alone, float(np.hypot(fine, coarse))
 
 
@@ -272,19 +328,20 @@ def _rebuild(track: _Track, numerology: Numerology, shape: tuple[int, int], carr
     index = np.arange(known[0] - 1, known[-1] + 2)
     begin, useful = _begins(track, numerology, carrier_hz, index)
     first = np.ceil(begin).astype(np.intp)
-    wave = track.light.reference[index % track.light.reference.shape[0]] * np.exp(1j * np.interp(index, known, track.phase))[:, None]
-    wave = wave * np.exp(2j * np.pi / numerology.fft * np.outer(first - useful, numerology.tones))
-    spectrum = np.zeros((shape[0], index.size, numerology.fft), np.complex64)
-    spectrum[..., numerology.bins] = track.channel[:, None] * wave.astype(np.complex64)
-    useful_part = fourier.ifft(spectrum, axis=-1, overwrite_x=True, norm="forward")
+    turn = np.exp(1j * np.interp(index, known, track.phase)).astype(np.complex64)[:, None]
+    wave = track.light.reference[index % track.light.reference.shape[0]].astype(np.complex64) * turn * _ramp(first - useful, numerology)
     lengths = np.diff(np.append(first, first[-1] + numerology.symbol_samples))
-    whole = np.arange(first[0], first[0] + lengths.sum())
-    symbol = np.repeat(np.arange(index.size), lengths)
-    flat = symbol * numerology.fft + (whole - first[symbol]) % numerology.fft
-    keep = (whole >= 0) & (whole < shape[1])
+    kept = np.arange(lengths.max()) < lengths[:, None]  # (symbol, sample): clocks differ, now and then a symbol is a sample short
+    begins, ends = max(int(first[0]), 0), min(int(first[0] + lengths.sum()), shape[1])
+    half = numerology.used // 2
     out = np.zeros(shape, np.complex64)
-    begin_at, end_at = int(whole[keep][0]), int(whole[keep][-1]) + 1
-    np.take(useful_part.reshape(shape[0], -1), flat[keep], axis=1, out=out[:, begin_at:end_at], mode="clip")
+    for receiver, channel in enumerate(track.channel):
+        spectrum = np.zeros((index.size, numerology.fft), np.complex64)
+        np.multiply(wave[:, :half], channel[:half], out=spectrum[:, -half:])
+        np.multiply(wave[:, half:], channel[half:], out=spectrum[:, 1 : half + 1])
+        useful_part = fourier.ifft(spectrum, axis=-1, overwrite_x=True, norm="forward")
+        symbols = np.concatenate([useful_part, useful_part[:, : kept.shape[1] - numerology.fft]], axis=1)  # from `first` on it is cyclic
+        out[receiver, begins:ends] = symbols[kept][begins - first[0] : ends - first[0]]
     out *= _spin(shape[1], track.cfo_hz, numerology.sample_rate_hz)
     return out
 

@@ -1,8 +1,12 @@
 """A moving target from the echoes of several transmitters at one sensing array: position in the plane, velocity, and how sure.
 
 Non-coherent maximum likelihood: every transmitter's echo has its own unknown complex gain. A grid over the prior's region with free Doppler
-per transmitter, then Gauss-Newton on position, velocity, delay references and gains from the best few lobes. The static room is removed by
-its zero Doppler; what that costs the target is the reported loss.
+per transmitter, then Gauss-Newton on position, velocity, acceleration, delay references and gains from the best few lobes. The static room
+is removed by its zero Doppler; what that costs the target is the reported loss.
+
+At 45 dB what the model leaves out decides, not the noise. So the covariance holds, as parameters with a prior: the direct paths' delays,
+which scatterers bias (`echoes.direct_delay`); velocity and acceleration of somebody who walks and turns; and the height, to which the
+prior's error is passed on. Two lobes count as told apart only when their distance exceeds what a model true to 1 % could be wrong by.
 """
 
 from __future__ import annotations
@@ -33,10 +37,12 @@ class Settings:
     step: float = 0.4  # metres between grid points: a third of the beam of +-4 wavelengths at 10 m
     speed: float = 2.0  # m/s, the fastest target looked for
     speed_std: float = 2.0  # m/s, prior of each velocity component
+    turn_std: float = 0.5  # m/s^2, prior of each component of acceleration: who walks 1 m/s on a circle of 1.5 m has 0.67 in all
     lobes: int = 6  # starts of the refinement
     least_snr_db: float = 15.0  # integrated, after the static part is removed; a pair below it is not used
-    most_loss_db: float = 6.0  # some pair must lose less: a target that walks along every ellipse hides behind the room's zero Doppler
-    ambiguity: float = 4.6  # log-likelihood distance below which two lobes are not told apart
+    most_loss_db: float = 10.0  # some pair must lose less: a target that walks along every ellipse hides behind the room's zero Doppler
+    ambiguity: float = 4.6  # log-likelihood distance below which two lobes are not told apart,
+    model_db: float = -40.0  # and that much of the echo's energy more: receive chains and the point target are as modelled to 1 %
     false_alarm: float = 1e-3
 
 
@@ -67,10 +73,15 @@ class _Point:
 
     place: NDArray[np.float64]  # (3,)
     velocity: NDArray[np.float64]  # (3,)
+    acceleration: NDArray[np.float64]  # (3,)
     delays: NDArray[np.float64]  # (pair,)
     gains: NDArray[np.complex128]  # (pair,)
     cost: float  # minus log posterior
     found: float  # log-likelihood gained over "no target"
+
+    @property
+    def parameters(self) -> NDArray[np.float64]:
+        return np.concatenate([self.place[:2], self.velocity[:2], self.acceleration[:2], self.delays])
 
 
 def locate(
@@ -98,39 +109,39 @@ def locate(
         starts, cells = _starts(pairs, prior, prior_std, settings)
         lobes = _lobes(pairs, starts, settings)
     best = lobes[0]
-    bound, everything_std = _bound(pairs, best, settings)
+    bound, spread = _bound(pairs, best, float(prior_std[2]), settings)
     ratio, misfit = _residual(pairs, best)
-    covariance = np.zeros((3, 3))
-    covariance[:2, :2] = bound * (max(ratio, 1.0) if misfit else 1.0)
-    covariance[2, 2] = prior_std[2] ** 2
-    full_bound = covariance.copy()
-    full_bound[:2, :2] = bound
-    others = [lobe for lobe in lobes[1:] if np.linalg.norm(lobe.place - best.place) > 3.0 * np.sqrt(np.trace(bound)) + 0.05]
+    covariance = bound.copy()
+    if misfit:
+        covariance[:2, :2] *= max(ratio, 1.0)
+    others = [lobe for lobe in lobes[1:] if np.linalg.norm(lobe.place - best.place) > 3.0 * np.sqrt(np.trace(bound[:2, :2])) + 0.05]
+    alike = settings.ambiguity + best.found * 10.0 ** (settings.model_db / 10.0)
     ambiguity = min((lobe.cost - best.cost for lobe in others), default=np.inf)
-    close = [lobe.place for lobe in others if lobe.cost - best.cost < settings.ambiguity]
+    close = [lobe.place for lobe in others if lobe.cost - best.cost < alike]
     threshold = _threshold(cells, len(pairs), settings.false_alarm)
     inside = np.all(np.abs(best.place[:2] - prior[:2]) <= settings.reach * prior_std[:2] + settings.step)
-    sharp = np.trace(bound) < float(np.sum(prior_std[:2] ** 2))
+    sharp = np.trace(bound[:2, :2]) < float(np.sum(prior_std[:2] ** 2))
     reasons = [
         (best.found >= threshold, f"no echo: {best.found:.1f} below {threshold:.1f}"),
         (used.any(), f"every echo under {settings.least_snr_db:g} dB after removing the static room"),
         (np.any(used & (before < after * 10.0 ** (settings.most_loss_db / 10.0))), "walks across the line of sight: Doppler too small"),
-        (ambiguity >= settings.ambiguity, f"ambiguous: another lobe {ambiguity:.1f} below"),
+        (ambiguity >= alike, f"ambiguous: another lobe {ambiguity:.1f} below"),
         (sharp, "no sharper than the prior"),
         (inside, "outside the prior's region"),
     ]
-    assumptions = ["point target", "height known", "static room"] + [text for good, text in reasons if not good]
+    assumptions = ["point target", "one bounce", f"height known to {prior_std[2]:.2g} m", "even walk or curve", "static room"]
+    assumptions += [text for good, text in reasons if not good]
     assumptions += ["model misfit"] if misfit else []
     assumptions += [f"pair {number} not used" for number in np.flatnonzero(~used)] if used.any() else []
     gains = np.zeros(len(everything), complex)
     gains[used if used.any() else slice(None)] = best.gains
     estimate = Estimate(
-        "target position", of, best.place, covariance, "m", bound=full_bound, epoch=epoch,
+        "target position", of, best.place, covariance, "m", bound=bound, epoch=epoch,
         above_threshold=all(bool(good) for good, _ in reasons), assumptions=tuple(assumptions), residual_test=ratio, sources=sources,
     )  # fmt: skip
     decibels = lambda power: 10.0 * np.log10(np.maximum(power, 1e-12))
     return Fix(
-        estimate, best.velocity[:2], everything_std[2:4], decibels(before), decibels(before) - decibels(after), used, gains,
+        estimate, best.velocity[:2], spread[2:4], decibels(before), decibels(before) - decibels(after), used, gains,
         float(ambiguity), np.array(close).reshape(-1, 3), best.found, threshold,
     )  # fmt: skip
 
@@ -199,108 +210,136 @@ def _velocity(pairs: Sequence[Pair], point: NDArray, dopplers: Sequence[float], 
     return np.append(np.linalg.solve(normal, rows.T @ wanted / good), 0.0)
 
 
+NEAR = 0.01  # of log-likelihood still to be gained: a seventh of a standard deviation
+MOTION = 6  # parameters of the target alone: place, velocity and acceleration in the plane
+
+
+def _priors(pairs: Sequence[Pair], settings: Settings) -> NDArray:
+    """(parameter,) inverse variance of (x, y, vx, vy, ax, ay, delay per pair); the place has none here."""
+    spread = [pair.echoes.reference_std for pair in pairs]
+    return np.concatenate([[0.0, 0.0], np.array([settings.speed_std] * 2 + [settings.turn_std] * 2 + spread) ** -2.0])
+
+
 def _normal(pairs: Sequence[Pair], point: _Point, settings: Settings) -> tuple[NDArray, NDArray]:
-    """Normal matrix and slope of minus log posterior; parameters (x, y, vx, vy, delay per pair, Re g and Im g per pair)."""
+    """Normal matrix and slope of minus log posterior; parameters (x, y, vx, vy, ax, ay, delay per pair, Re g and Im g per pair)."""
     count = len(pairs)
-    size = 4 + 3 * count
-    normal, slope = np.zeros((size, size)), np.zeros(size)
+    first = MOTION + count
+    normal, slope = np.zeros((first + 2 * count,) * 2), np.zeros(first + 2 * count)
     for number, pair in enumerate(pairs):
-        unit, parts = pair.slopes(point.place, point.velocity, float(point.delays[number]))
-        gain = point.gains[number]
-        columns = pair.cleaned(np.concatenate([gain * parts, unit[None], 1j * unit[None]])).reshape(7, -1)
-        columns = columns * np.sqrt(2.0 / pair.variance)
-        rest = (pair.data * np.sqrt(2.0 / pair.variance)).ravel() - (gain.real * columns[5] + gain.imag * columns[6])
-        where = np.r_[0:4, 4 + number, 4 + count + 2 * number, 5 + count + 2 * number]
-        normal[np.ix_(where, where)] += np.real(columns.conj() @ columns.T)
-        slope[where] += np.real(columns.conj() @ rest)
-    spread = np.array([pair.echoes.reference_std for pair in pairs])
-    index = np.arange(size)
-    normal[index[2:4], index[2:4]] += settings.speed_std**-2
-    slope[2:4] -= point.velocity[:2] / settings.speed_std**2
-    normal[index[4 : 4 + count], index[4 : 4 + count]] += spread**-2
-    slope[4 : 4 + count] -= point.delays / spread**2
+        gain = complex(point.gains[number])
+        each = pair.slopes(point.place, point.velocity, float(point.delays[number]), point.acceleration, gain)
+        among, onto = pair.products(each)
+        where = np.r_[0:MOTION, MOTION + number, first + 2 * number, first + 1 + 2 * number]
+        normal[np.ix_(where, where)] += 2.0 / pair.variance * among
+        slope[where] += 2.0 / pair.variance * (onto - gain.real * among[-2] - gain.imag * among[-1])
+    prior = _priors(pairs, settings)
+    index = np.arange(first)
+    normal[index, index] += prior
+    slope[index] -= prior * point.parameters
     return normal, slope
 
 
-def _evaluated(pairs: Sequence[Pair], place: NDArray, velocity: NDArray, delays: NDArray, settings: Settings) -> _Point:
-    """Best gains and the cost of these parameters."""
-    gains, cost, found = np.zeros(len(pairs), complex), 0.0, 0.0
+def _evaluated(pairs: Sequence[Pair], parameters: NDArray, height: float, settings: Settings) -> _Point:
+    """Best gains and the cost of these parameters (x, y, vx, vy, ax, ay, delay per pair)."""
+    place, velocity, acceleration = (np.append(parameters[i : i + 2], z) for i, z in ((0, height), (2, 0.0), (4, 0.0)))
+    delays = parameters[MOTION:]
+    gains, found = np.zeros(len(pairs), complex), 0.0
     for number, pair in enumerate(pairs):
-        unit = pair.field(place, velocity, float(delays[number]))
-        real, imaginary = (pair.cleaned(part).ravel() for part in (unit, 1j * unit))
-        basis = np.stack([np.concatenate([c.real, c.imag]) for c in (real, imaginary)])
-        wanted = np.concatenate([pair.data.real.ravel(), pair.data.imag.ravel()])
-        weights = np.linalg.solve(basis @ basis.T + 1e-12 * np.trace(basis @ basis.T) * np.eye(2), basis @ wanted)
+        unit = pair.field(place, velocity, float(delays[number]), acceleration)
+        gram, seen = pair.products(np.stack([unit, 1j * unit]))
+        weights = np.linalg.solve(gram + 1e-12 * np.trace(gram) * np.eye(2), seen)
         gains[number] = weights[0] + 1j * weights[1]
-        energy = float(weights @ (basis @ wanted)) / pair.variance
-        found += energy
-        cost -= energy
-    spread = np.array([pair.echoes.reference_std for pair in pairs])
-    cost += 0.5 * float(np.sum((delays / spread) ** 2)) + 0.5 * float(np.sum(velocity[:2] ** 2)) / settings.speed_std**2
-    return _Point(place, velocity, delays, gains, cost, found)
+        found += float(weights @ seen) / pair.variance
+    cost = 0.5 * float(_priors(pairs, settings) @ parameters**2) - found
+    return _Point(place, velocity, acceleration, delays, gains, cost, found)
 
 
 def _refined(pairs: Sequence[Pair], point: _Point, settings: Settings, steps: int) -> _Point:
-    """Levenberg-Marquardt from one point."""
-    count = len(pairs)
+    """Levenberg-Marquardt from one point, gains projected out: they turn with every millimetre, and damped they would stop the rest."""
+    count = MOTION + len(pairs)
+    most = np.concatenate([[0.5] * 2, [1.0] * 4, [np.inf] * len(pairs)])  # metres, m/s, m/s^2 at once
     damping = 1e-3
     for _ in range(steps):
         normal, slope = _normal(pairs, point, settings)
-        scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
-        gain = 0.0
-        for _ in range(5):
-            damped = normal * np.outer(scale, scale) + damping * np.eye(scale.size)
-            step = scale * linalg.solve(damped, scale * slope, assume_a="pos", check_finite=False)
-            far = max(np.max(np.abs(step[:2])) / 0.5, np.max(np.abs(step[2:4])) / 1.0, 1.0)
-            trial = _evaluated(
-                pairs, point.place + np.append(step[:2], 0.0) / far, point.velocity + np.append(step[2:4], 0.0) / far,
-                point.delays + step[4 : 4 + count] / far, settings,
-            )  # fmt: skip
+        inner = np.linalg.pinv(normal[count:, count:], hermitian=True)
+        reduced = normal[:count, :count] - normal[:count, count:] @ inner @ normal[count:, :count]
+        uphill = slope[:count] - normal[:count, count:] @ (inner @ slope[count:])
+        scale = 1.0 / np.sqrt(np.maximum(np.diag(reduced), 1e-300))
+        shape, pull = reduced * np.outer(scale, scale), scale * uphill
+        if 0.5 * pull @ np.linalg.lstsq(shape, pull, rcond=1e-10)[0] < NEAR:
+            break
+        for _ in range(6):
+            step = scale * linalg.solve(shape + damping * np.eye(count), pull, assume_a="pos", check_finite=False)
+            step /= max(np.max(np.abs(step) / most), 1.0)
+            trial = _evaluated(pairs, point.parameters + step, point.place[2], settings)
             if trial.cost < point.cost:
-                gain, point, damping = point.cost - trial.cost, trial, max(damping / 10.0, 1e-9)
+                point, damping = trial, max(damping / 30.0, 1e-9)
                 break
             damping *= 10.0
-        if gain < 1e-3:
+        else:
             break
     return point
 
 
 def _lobes(pairs: Sequence[Pair], starts: Sequence[tuple[NDArray, NDArray]], settings: Settings) -> list[_Point]:
     """Refined lobes, best first, each once; those hopelessly behind after a few steps are not followed to their tops."""
-    lobes: list[_Point] = []
-    still = np.zeros(len(pairs))
-    early = [_refined(pairs, _evaluated(pairs, *start, still, settings), settings, steps=4) for start in starts]
+    rest = np.zeros(2 + len(pairs))
+    early = [
+        _refined(pairs, _evaluated(pairs, np.concatenate([place[:2], velocity[:2], rest]), place[2], settings), settings, steps=3)
+        for place, velocity in starts
+    ]
     best = min(point.cost for point in early)
-    close = [_refined(pairs, point, settings, steps=12) for point in early if point.cost < best + max(25.0, 0.3 * abs(best))]
-    for point in sorted(close, key=lambda point: point.cost):
-        if all(np.linalg.norm(point.place - other.place) > 0.05 for other in lobes):
-            lobes.append(point)
-    return lobes
+    close = _apart([point for point in early if point.cost < best + max(25.0, 0.3 * abs(best))], 0.2, 0.2)
+    return _apart([_refined(pairs, point, settings, steps=12) for point in close], 0.05, np.inf)
+
+
+def _apart(points: Sequence[_Point], metres: float, speed: float) -> list[_Point]:
+    """Best first, without those that are within so many metres and metres per second of a better one."""
+    kept: list[_Point] = []
+    for point in sorted(points, key=lambda point: point.cost):
+        if all(np.linalg.norm(point.place - o.place) > metres or np.linalg.norm(point.velocity - o.velocity) > speed for o in kept):
+            kept.append(point)
+    return kept
 
 
 def _energies(pairs: Sequence[Pair], point: _Point) -> tuple[NDArray, NDArray]:
     """Integrated SNR per pair before and after the static part is removed."""
     before, after = [], []
     for pair, gain, delay in zip(pairs, point.gains, point.delays):
-        echo = gain * pair.field(point.place, point.velocity, float(delay))
+        echo = gain * pair.field(point.place, point.velocity, float(delay), point.acceleration)
         before.append(np.sum(np.abs(echo) ** 2) / pair.variance)
         after.append(np.sum(np.abs(pair.cleaned(echo)) ** 2) / pair.variance)
     return np.array(before), np.array(after)
 
 
-def _bound(pairs: Sequence[Pair], point: _Point, settings: Settings) -> tuple[NDArray, NDArray]:
-    """(2, 2) covariance of the position, velocities, delays and gains projected out, and the standard deviations of all parameters."""
+def _bound(pairs: Sequence[Pair], point: _Point, height_std: float, settings: Settings) -> tuple[NDArray, NDArray]:
+    """(3, 3) covariance of the position, velocities, delays and gains projected out, and the standard deviations of all parameters.
+
+    The height is not estimated: its own error, which moves the rest by the normal matrix' answer to it, is added.
+    """
     normal, _ = _normal(pairs, point, settings)
     scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
     inverse = np.linalg.pinv(normal * np.outer(scale, scale), hermitian=True, rcond=1e-14) * np.outer(scale, scale)
-    return inverse[:2, :2], np.sqrt(np.diag(inverse))
+    pull, step = np.zeros(normal.shape[0]), np.array([0.0, 0.0, 1e-4])
+    count = len(pairs)
+    for number, pair in enumerate(pairs):
+        gain, delay = complex(point.gains[number]), float(point.delays[number])
+        each = pair.slopes(point.place, point.velocity, delay, point.acceleration, gain)
+        ahead, back = (pair.field(point.place + s * step, point.velocity, delay, point.acceleration) for s in (1.0, -1.0))
+        rise = gain * (ahead - back) / (2.0 * step[2])
+        where = np.r_[0:MOTION, MOTION + number, MOTION + count + 2 * number, MOTION + count + 1 + 2 * number]
+        pull[where] += 2.0 / pair.variance * pair.products(np.concatenate([each, rise[None]]))[0][-1, :-1]
+    by_height = np.append((-inverse @ pull)[:2], 1.0)
+    covariance = height_std**2 * np.outer(by_height, by_height)
+    covariance[:2, :2] += inverse[:2, :2]
+    return covariance, np.sqrt(np.diag(inverse))
 
 
 def _residual(pairs: Sequence[Pair], point: _Point) -> tuple[float, bool]:
     """Energy left at walking Doppler over the noise measured at Dopplers above, and whether it exceeds 99.9 %."""
     energy = degrees = 0.0
     for pair, gain, delay in zip(pairs, point.gains, point.delays):
-        rest = pair.data - pair.cleaned(gain * pair.field(point.place, point.velocity, float(delay)))
+        rest = pair.data - pair.cleaned(gain * pair.field(point.place, point.velocity, float(delay), point.acceleration))
         cells = rest.shape[0]
         spectrum = np.fft.fft(rest, axis=0) / np.sqrt(cells)
         doppler = np.abs(np.fft.fftfreq(cells, float(np.mean(np.diff(pair.echoes.times)))))

@@ -23,6 +23,8 @@ from hil.waveform.modulation import Modulation
 
 USER_FRAMES = 2  # whole measuring frames in a user's capture
 ECHO_S = 0.055  # what a sensing array captures: a walking target's Doppler shows in 50 ms
+SLOWEST = 0.5  # m/s that a target may walk whatever the scenario says
+TURN_M = 1.5  # metres, a tight curve of somebody who walks: what the prior of acceleration comes from
 CONFIDENCE = 0.99  # of the limits that break a promise, all users and blocks together
 
 
@@ -132,7 +134,11 @@ def _locate(lab, sounding, design, taken, frames, channels, prior) -> tuple[Fix 
     echoes = observe(samples, lab.numerology, lights, points, carrier_hz)
     std = np.sqrt(np.diag(prior.covariance))
     middle = None if heard.capture.clock is None else heard.capture.clock.after(samples.shape[-1] / lab.scenario.signal.sample_rate_hz / 2)
-    fix = target.locate(echoes, receivers=points, carrier_hz=carrier_hz, prior=prior.value, prior_std=std, epoch=middle, sources=(heard.file,))
+    walks = max(lab.scenario.target.speed_m_s, SLOWEST)
+    settings = target.Settings(speed=2.0 * walks, speed_std=walks, turn_std=walks**2 / TURN_M)
+    fix = target.locate(
+        echoes, receivers=points, carrier_hz=carrier_hz, prior=prior.value, prior_std=std, settings=settings, epoch=middle, sources=(heard.file,)
+    )  # fmt: skip
     if lab.survey is None or middle is None:
         return fix, None
     return fix, float(np.linalg.norm((fix.estimate.value - lab.survey(middle))[:2]))

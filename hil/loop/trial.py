@@ -85,6 +85,7 @@ class Trial:
         self._knowledge = 0
         self._fix: tuple[Estimate, Instant] | None = None
         self._paths: dict[Any, Any] = {}
+        self._searched: dict[Any, Any] | None = None  # the paths that positions were last searched on
         self._started = False
 
     # -- the whole -------------------------------------------------------------------------------------------------------------------------
@@ -244,6 +245,9 @@ class Trial:
         layout = designer.positions(self.problem) if hasattr(designer, "positions") else None
         if layout is not None:
             return np.asarray(layout, dtype=float)
+        if self._standing is not None and self._searched is self._paths:
+            return lab.here()  # nothing was learnt since the last search: the fast loop, precoders only
+        self._searched = self._paths
         lab.enter(State.DESIGNING, "where to go")
         knowledge = self._know(None)
         design = self._design(designer, self.problem, knowledge)
@@ -298,9 +302,10 @@ class Trial:
     # -- knowledge -------------------------------------------------------------------------------------------------------------------------
 
     def _moving(self, links: dict[tuple[int, int], Looks]) -> NDArray[np.float64]:
-        """(transmitter, user) power of what moves: the most that was seen in this round or, on average, while exploring."""
+        """(transmitter, user) power of what moves: the mean of the exploring; where this round saw more than one echo's phase can explain,
+        which is twice its power, this round's."""
         now = np.array([[links[t, u].moving for u in range(len(self.lab.users))] for t in range(len(self.lab.transmitters))])
-        return now if self.explored is None else np.maximum(self.explored.moving, now)
+        return now if self.explored is None else np.where(now > 2.0 * self.explored.moving, now, self.explored.moving)
 
     def _know(self, channel: Estimate | None, moving: NDArray[np.float64] | None = None) -> Knowledge:
         """What a designer may see now. The ball around a channel: its estimate's error, and added to it what moves, twice its size, as the

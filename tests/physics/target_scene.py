@@ -42,7 +42,7 @@ def pair(rng, antennas, place, velocity, snr_db, *, receivers=SENSE, cells=50, s
     for n in range(4):
         length = out[:, None, n, None] + back[:, :, None]
         turn = CARRIER * length + groups * (length - direct.mean() + C * late)
-        wave += w[blocks, n] * np.exp(-2j * np.pi * turn / C)
+        wave += direct.mean() ** 2 / (out[:, None, n, None] * back[:, :, None]) * w[blocks, n] * np.exp(-2j * np.pi * turn / C)
     room = np.zeros((4, 64), complex)
     for point in [None, *rng.uniform([0, -10, 0], [20, 10, 4], (3, 3))]:
         legs = direct if point is None else np.linalg.norm(receivers - point, axis=1)[:, None] + np.linalg.norm(antennas - point, axis=1)

@@ -1,5 +1,7 @@
 """The echo of a walking target, its derivatives, and what the receiver's clutter removal does to it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from target_scene import AP1, AP2, CARRIER, SENSE, WAVELENGTH, pair
@@ -36,15 +38,40 @@ def test_doppler_of_an_approaching_target_is_positive():
 
 def test_derivatives_against_central_differences():
     made = ready(antennas=AP2)
-    value, slopes = made.slopes(PLACE, VELOCITY, 2e-9)
-    assert value == pytest.approx(made.field(PLACE, VELOCITY, 2e-9))
-    base = np.concatenate([PLACE[:2], VELOCITY[:2], [2e-9]])
-    for number, step in enumerate([3e-6, 3e-6, 1e-4, 1e-4, 1e-13]):
-        ahead, back = (
-            made.field(np.append(p[:2], 1.0), np.append(p[2:4], 0.0), p[4]) for p in (base + s * step * np.eye(5)[number] for s in (1, -1))
-        )
-        wanted = (ahead - back) / (2 * step)
+    base, gain = np.concatenate([PLACE[:2], VELOCITY[:2], [0.3, -0.4], [2e-9]]), 0.3 - 0.2j
+
+    def field(p):
+        return made.field(np.append(p[:2], 1.0), np.append(p[2:4], 0.0), p[6], np.append(p[4:6], 0.0))
+
+    slopes = made.slopes(PLACE, VELOCITY, 2e-9, np.array([0.3, -0.4, 0.0]), gain)
+    assert slopes[7] == pytest.approx(field(base)) and slopes[8] == pytest.approx(1j * field(base))
+    for number, step in enumerate([3e-6, 3e-6, 1e-4, 1e-4, 1e-3, 1e-3, 1e-13]):
+        ahead, back = (field(base + s * step * np.eye(7)[number]) for s in (1, -1))
+        wanted = gain * (ahead - back) / (2 * step)
         assert slopes[number] == pytest.approx(wanted, abs=1e-6 * np.abs(wanted).max())
+
+
+def test_amplitude_follows_the_radar_equation():
+    """One antenna, one receiver: twice as far from both is a quarter of the amplitude."""
+    made = ready()
+    single = Pair.of(replace(made.echoes, antennas=AP1[:1], precoder=made.echoes.precoder[:, :1], spectra=made.echoes.spectra[:, :1],
+                             static=made.echoes.static[:1]), AP1[:1] + [0.0, 0.5, 0.0], CARRIER)  # fmt: skip
+    middle = AP1[0] + [0.0, 0.25, 0.0]
+    away = np.array([6.0, 0.0, 0.0])
+    near, far = (np.abs(single.field(middle + n * away, np.zeros(3), 0.0)) for n in (1, 2))
+    assert near / far == pytest.approx(np.full(near.shape, (144.0 + 0.0625) / (36.0 + 0.0625)))
+    assert np.abs(single.snapshot(middle + away)) * single.root == pytest.approx(near)
+
+
+def test_products_are_those_of_cleaned_fields():
+    made = ready()
+    fields = made.slopes(PLACE, VELOCITY, 1e-9, gain=2.0j)
+    cleaned = made.cleaned(fields)
+    among, onto = made.products(fields)
+    scale = np.sqrt(np.diag(among))
+    wanted = np.einsum("acrg,bcrg->ab", cleaned.conj(), cleaned).real
+    assert among / np.outer(scale, scale) == pytest.approx(wanted / np.outer(scale, scale), abs=1e-9)
+    assert onto / scale == pytest.approx(np.einsum("acrg,crg->a", cleaned.conj(), made.data).real / scale)
 
 
 def test_cleaning_takes_out_what_stands_still_and_only_that():
@@ -66,26 +93,59 @@ def test_noise_floor_ignores_the_target():
     assert ready(snr_db=0.0).variance == pytest.approx(1.0, abs=0.06)
 
 
+TONES = np.concatenate([np.arange(-192, 0), np.arange(1, 193)]) * 30e3
+OFFSET = 37e-9
+
+
+def room(rng, antennas, scatterers=6, late_only=False):
+    """(rx, antenna, tone) channel of a direct path and scatterers 10 dB below, mean direct delay `OFFSET`."""
+    expected = direct_response(antennas, SENSE, TONES, CARRIER)
+    channel = expected * np.exp(-2j * np.pi * TONES * OFFSET) * np.exp(1j)
+    mean = np.linalg.norm(SENSE[:, None] - antennas[None], axis=-1).mean()
+    for point in rng.uniform([0, -10, 0], [25, 10, 4], (scatterers, 3)):
+        legs = np.linalg.norm(SENSE - point, axis=1)[:, None] + np.linalg.norm(antennas - point, axis=1)
+        late = (legs - mean) / 299792458.0
+        turn = CARRIER * late[..., None] + TONES * (late[..., None] + OFFSET)
+        channel = channel + 0.3 * np.exp(2j * np.pi * rng.uniform()) * np.exp(-2j * np.pi * turn)
+    return channel, expected
+
+
 def test_direct_delay_from_many_pairs_is_better_than_from_few():
     rng = np.random.default_rng(5)
-    tones = np.concatenate([np.arange(-192, 0), np.arange(1, 193)]) * 30e3
-    expected = direct_response(AP1, SENSE, tones, CARRIER).reshape(16, -1)
-    errors = {4: [], 16: []}
-    for _ in range(12):
-        channel = expected * np.exp(-2j * np.pi * tones * 37e-9) * np.exp(1j)
-        for point in rng.uniform([0, -10, 0], [25, 10, 4], (6, 3)):
-            legs = (np.linalg.norm(SENSE - point, axis=1)[:, None] + np.linalg.norm(AP1 - point, axis=1)).T.ravel()
-            late = (legs - 8.0) / 299792458.0
-            channel = channel + 0.3 * np.exp(-2j * np.pi * (CARRIER + tones) * (late[:, None] + 37e-9))
+    errors = {1: [], 4: []}
+    for _ in range(20):
+        channel, expected = room(rng, AP1)
         for count in errors:
-            rows = slice(None) if count == 16 else slice(0, 16, 4)
-            delay, std = direct_delay(channel[rows], expected[rows], tones)
-            errors[count].append((delay - 37e-9, std))
+            delay, std = direct_delay(channel[:, :count], expected[:, :count], TONES)
+            errors[count].append((delay - OFFSET, std))
     rms = {count: np.sqrt(np.mean(np.square(np.array(e)[:, 0]))) for count, e in errors.items()}
-    assert rms[16] < 4e-9 and rms[16] < rms[4]
-    claimed = np.sqrt(np.mean(np.square(np.array(errors[16])[:, 1])))
-    assert 0.3 < rms[16] / claimed < 2.5
-    alone = direct_delay(expected * np.exp(-2j * np.pi * tones * 1.3e-6), expected, tones)
-    assert alone[0] == pytest.approx(1.3e-6, abs=1e-13)
+    assert rms[4] < 4e-9 and rms[4] < rms[1]
+    alone = direct_delay(expected * np.exp(-2j * np.pi * TONES * 1.3e-6), expected, TONES)
+    assert alone[0] == pytest.approx(1.3e-6, abs=1e-13) and alone[1] == pytest.approx(0.2e-9)
 
 
+def test_delay_error_of_a_compact_array_is_not_understated():
+    """Elements half a wavelength apart share every scatterer's bias: sixteen pairs are not sixteen looks."""
+    rng = np.random.default_rng(6)
+    compact = AP2.mean(axis=0) + np.linspace(-0.75, 0.75, 4)[:, None] * WAVELENGTH * np.array([0.0, 1.0, 0.0])
+    found = []
+    for _ in range(60):
+        channel, expected = room(rng, compact)
+        delay, std = direct_delay(channel, expected, TONES)
+        found.append((delay - OFFSET) / std)
+    assert np.mean(np.abs(found) < 1.96) > 0.9 and np.max(np.abs(found)) < 5.0
+    assert np.sqrt(np.mean(np.square(found))) > 0.3  # nor hugely overstated
+
+
+def test_a_scatterer_in_the_beam_shows_in_the_amplitude():
+    """A late copy of the direct path itself, which no element tells apart: no jackknife sees it, but amplitude or delay does."""
+    expected = direct_response(AP1, SENSE, TONES, CARRIER)
+    for phase in np.linspace(0.0, 2.0 * np.pi, 8, endpoint=False):
+        channel = expected * (1.0 + 0.2 * np.exp(1j * phase - 2j * np.pi * TONES * 10e-9))
+        delay, std = direct_delay(channel, expected, TONES)
+        assert np.hypot(delay, std) == pytest.approx(2e-9, rel=0.35), phase
+
+
+def test_precoded_light_is_no_tilt_of_the_amplitude():
+    expected = direct_response(AP1, SENSE, TONES, CARRIER) * (1.0 + 0.8 * TONES / TONES.max())
+    assert direct_delay(3.0 * expected, expected, TONES)[1] == pytest.approx(0.2e-9)
