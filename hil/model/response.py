@@ -38,12 +38,19 @@ class Response:
         return turns @ self.waves(positions)
 
 
-def response(paths: Sequence[Sequence[FieldResponse]], wavelength: float) -> Response:
-    """Of paths[transmitter][user]: links are (transmitter, user); give positions as (..., transmitter, 1, antenna)."""
-    most = max((len(np.atleast_1d(fit.gains)) for row in paths for fit in row), default=0)
+def response(paths: Sequence[Sequence[FieldResponse]], wavelength: float, strongest: int | None = None) -> Response:
+    """Of paths[transmitter][user]: links are (transmitter, user); give positions as (..., transmitter, 1, antenna).
+
+    strongest: keep so many paths of each link, the largest gains; a fit's field of unresolved waves is long and weak.
+    """
+    kept = [[np.argsort(-np.abs(np.atleast_1d(fit.gains)), kind="stable")[:strongest] for fit in row] for row in paths]
+    most = max((one.size for row in kept for one in row), default=0)
 
     def padded(name: str, kind: type) -> Tensor:
-        rows = [[np.pad(np.asarray(getattr(fit, name), kind), (0, most - len(getattr(fit, name)))) for fit in row] for row in paths]
+        rows = [
+            [np.pad(np.asarray(getattr(fit, name), kind)[one], (0, most - one.size)) for fit, one in zip(row, ones)]
+            for row, ones in zip(paths, kept)
+        ]
         return torch.as_tensor(np.array(rows))
 
     return Response(padded("gains", complex), padded("cosines", float), padded("curvatures", float), padded("delays", float), wavelength)

@@ -27,6 +27,7 @@ from hil.systems.maxmin.problem import Problem
 from hil.systems.maxmin.worst_case import Field, norm, power, worst_sinr
 
 GRID = 129  # points of the table of prediction variances along a rail
+STRONGEST = 24  # paths of a link that the search follows; finalists are judged with all of them
 SOFT, HARD = 3.0, 60.0  # sharpness of the soft minimum over ln SINR, first and last step
 STRIDE = 0.04  # wavelengths, first step of a position; dies out with a cosine
 PACE = 0.15  # first step of the logarithms of prices, weights and powers
@@ -49,7 +50,7 @@ class Landscape:
         fits = paths_of(problem, knowledge)
         noise = np.asarray(knowledge.noise.value, float)
         self.unit = math.sqrt(problem.element_power_w.mean() / problem.tones.sum())
-        paths = response(fits, problem.wavelength)
+        paths = response(fits, problem.wavelength, STRONGEST)
         gains = paths.gains * torch.as_tensor(self.unit / np.sqrt(noise))[:, None]
         self.paths = Response(gains, paths.cosines, paths.curvatures, paths.delays, problem.wavelength)
         turns = np.exp(-2j * np.pi * paths.delays.numpy()[..., None] * problem.frequencies_hz)  # (transmitter, user, path, tone)
