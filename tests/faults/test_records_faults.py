@@ -94,7 +94,7 @@ def test_a_folder_that_may_not_be_written_is_said(tmp_path):
         """
         import os
         (writer.folder / "captures").mkdir(exist_ok=True)
-        (writer.folder / "captures").chmod(0o500)
+        (writer.folder / "captures").chmod(0o555)
         if os.geteuid() == 0:  # root may write anywhere: go on as nobody, who may pass through the folders above
             for above in writer.folder.parents[:3]:
                 above.chmod(0o755)
