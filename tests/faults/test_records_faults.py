@@ -96,8 +96,9 @@ def test_a_folder_that_may_not_be_written_is_said(tmp_path):
         (writer.folder / "captures").mkdir(exist_ok=True)
         (writer.folder / "captures").chmod(0o555)
         if os.geteuid() == 0:  # root may write anywhere: go on as nobody, who may pass through the folders above
-            for above in writer.folder.parents[:3]:
-                above.chmod(0o755)
+            for above in writer.folder.parents:
+                if any(part.startswith("pytest-of-") for part in above.parts):
+                    above.chmod(0o755)
             os.seteuid(65534)
         try:
             writer.capture("r002-sound-u1", capture(10), purpose="sound", round=2)
