@@ -53,7 +53,7 @@ def main() -> int:
         os.environ[f"{library}_NUM_THREADS"] = "1"
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    text = f"# Measured\n\n{datetime.now(UTC):%Y-%m-%d}, commit {commit}, Python {platform.python_version()}, {cores} cores. `make soak` makes this page.\n"
+    text = f"# Measured\n\n{datetime.now(UTC):%Y-%m-%d}, commit {commit}, Python {platform.python_version()}, {cores} cores, by `make soak`.\n"
     fine = True
     for name in asked.names:
         print(f"== benchmarks.{name}", flush=True)

@@ -253,7 +253,8 @@ class Trial:
         design = self._design(designer, self.problem, knowledge)
         file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
         self._say_decided(design, None, "positions", file)
-        if self._standing is not None and design.promised is not None and design.promised < self._standing + max(WORTH_DB, lab.scenario.rounds.stop_change_db):
+        worth = max(WORTH_DB, lab.scenario.rounds.stop_change_db)
+        if self._standing is not None and design.promised is not None and design.promised < self._standing + worth:
             return lab.here()
         return np.where(np.abs(design.positions - lab.here()) > STILL, design.positions, lab.here())
 

@@ -86,7 +86,7 @@ def test_provenance_lets_a_stranger_repeat_it(whole):
 def test_every_figure_is_a_file_whose_text_is_text(whole):
     said = {
         "place": ["ap1", "sense1", "u2", "x, m", "y, m", "local x, wavelengths", "visited", "fixed-rzf, fixed", "round 3"],
-        "promise": ["round", "SINR of the worst user and block, dB", "bound on the promise", "predicted", "robust 17.5", "sparse 15.7", "fixed-rzf 10.8"],
+        "promise": ["round", "SINR of the worst user and block, dB", "bound on the promise", "predicted", "robust 17.5", "sparse 15.7"],
         "rail": ["ap1 to u1", "ap2 to u2", "gain, dB", "phase, deg", "predicted, 95 %"],
         "time": ["s on the run's clock", "s on the wall clock", "0 explore", "1 robust", "overhead"],
     }
