@@ -85,6 +85,8 @@ class Trial:
         self._knowledge = 0
         self._fix: tuple[Estimate, Instant] | None = None
         self._paths: dict[Any, Any] = {}
+        self._expected: float | None = None  # promise on predicted channels of the positions last moved to
+        self._optimism = 0.0  # by how much it was higher than what could be promised there once sounded: the best of many guesses flatters
         self._searched: dict[Any, Any] | None = None  # the paths that positions were last searched on
         self._started = False
 
@@ -190,6 +192,8 @@ class Trial:
         lab.designer = None
         if made is not None:
             self._standing = made.promised if number > 0 else None
+            if made.moved and made.promised is not None and self._expected is not None:
+                self._optimism, self._expected = max(self._expected - made.promised, 0.0), None
             if number > 0 and made.promised is not None:
                 self.promises.append(made.promised)
             yield made
@@ -253,9 +257,11 @@ class Trial:
         design = self._design(designer, self.problem, knowledge)
         file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
         self._say_decided(design, None, "positions", file)
-        worth = max(WORTH_DB, lab.scenario.rounds.stop_change_db)
-        if self._standing is not None and design.promised is not None and design.promised < self._standing + worth:
-            return lab.here()
+        if self._standing is not None and design.promised is not None:
+            worth = max(WORTH_DB, lab.scenario.rounds.stop_change_db)
+            if design.promised - self._optimism < self._standing + worth:
+                return lab.here()
+        self._expected = design.promised
         return np.where(np.abs(design.positions - lab.here()) > STILL, design.positions, lab.here())
 
     def _design(self, designer: Any, problem: Problem, knowledge: Knowledge) -> Design:
