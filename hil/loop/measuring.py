@@ -48,21 +48,20 @@ class Measured:
         return float(self.worst_db.min())
 
 
-def push(lab: Lab, design: Design, power_seed: int) -> tuple[int, dict[str, MeasuringFrame]]:
-    """Load the design's measuring frames everywhere, then put them on the air together; version and frames by array."""
+def push(lab: Lab, design: Design, version: int, payload_seed: int) -> dict[str, MeasuringFrame]:
+    """Load the design's measuring frames everywhere as `version`, then put them on the air together; frames by array."""
     lab.enter(State.LOADING, "design judged")
-    version = lab.next_version()
     signal = lab.scenario.signal
     frames = {
         array.name: MeasuringFrame(
             lab.numerology, device, version, design.precoders[device], modulation=Modulation(signal.modulation),
-            payload_symbols=signal.payload_symbols, seed=power_seed,
+            payload_symbols=signal.payload_symbols, seed=payload_seed,
         )
         for device, array in enumerate(lab.transmitters)
     }  # fmt: skip
     lab.prepare(version, {array.radio: frames[array.name] for array in lab.transmitters})
     lab.apply(version)
-    return version, frames
+    return frames
 
 
 def measure(

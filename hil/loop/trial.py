@@ -85,6 +85,7 @@ class Trial:
         self._knowledge = 0
         self._fix: tuple[Estimate, Instant] | None = None
         self._paths: dict[Any, Any] = {}
+        self._best: tuple[float, NDArray[np.float64]] | None = None  # the largest promise so far, and where
         self._expected: float | None = None  # promise on predicted channels of the positions last moved to
         self._optimism = 0.0  # by how much it was higher than what could be promised there once sounded: the best of many guesses flatters
         self._searched: dict[Any, Any] | None = None  # the paths that positions were last searched on
@@ -192,6 +193,8 @@ class Trial:
         lab.designer = None
         if made is not None:
             self._standing = made.promised if number > 0 else None
+            if made.promised is not None and (self._best is None or made.promised > self._best[0]):
+                self._best = (made.promised, np.array(made.design.positions))
             if made.moved and made.promised is not None and self._expected is not None:
                 self._optimism, self._expected = max(self._expected - made.promised, 0.0), None
             if number > 0 and made.promised is not None:
@@ -204,8 +207,9 @@ class Trial:
         """Positions, move, sound, estimate, set, precoders, verdict, push, measure."""
         lab = self.lab
         moved, knowledge, design, verdict, channels = self._designed(designer)
-        version, frames = measuring.push(lab, design, self._payload_seed())
+        version = lab.next_version()
         self._say_designed(design, version, verdict, knowledge)
+        frames = measuring.push(lab, design, version, self._payload_seed())
         measured = measuring.measure(lab, self.sounding, design, version, frames, channels, self._prior(), self._rng("minimum"))
         if measured.fix is not None and measured.fix.above_threshold and measured.fix.estimate.epoch is not None:
             self._fix = (measured.fix.estimate, measured.fix.estimate.epoch)
@@ -223,7 +227,7 @@ class Trial:
         links = self.sounding.links(looks)
         knowledge = self._know(sounded_knowledge(lab, looks, links), self._moving(links))
         self._map_again(links)
-        if moved and lab.round > 0 and self.explored is not None:
+        if moved and (lab.round > 0 or not self._trusted) and self.explored is not None:
             self.explored, self._paths = learn(lab, self.explored, self._paths, lab.here(), links)
         lab.clock.charge("estimate")
         lab.enter(State.DESIGNING, "channels known")
@@ -252,6 +256,10 @@ class Trial:
         if self._standing is not None and self._searched is self._paths:
             return lab.here()  # nothing was learnt since the last search: the fast loop, precoders only
         self._searched = self._paths
+        if not self._trusted:
+            lab.event("warned", id="paths-untrusted", device="", fix="more visits, a quieter room or more power",
+                      message="a path fit does not predict its own visits: no position is designed on it, the best one tried is kept")  # fmt: skip
+            return self._best[1] if self._best is not None else self.problem.spread
         lab.enter(State.DESIGNING, "where to go")
         knowledge = self._know(None)
         design = self._design(designer, self.problem, knowledge)
@@ -296,6 +304,9 @@ class Trial:
         self._say_decided(design, version, "precoders", file)
         lab.event("judged", version=version, worst=verdict.worst_db, unit="dB", shortfall=verdict.shortfall_db, members=verdict.members,
                   pass_=verdict.passed)  # fmt: skip
+        if not verdict.passed:
+            lab.event("warned", id="promise-refuted", message=f"the adversary found a channel {verdict.shortfall_db:.2f} dB below the promise",
+                      device="", found=f"{verdict.worst_db:.2f} dB", allowed=f"{design.promised:.2f} dB")  # fmt: skip
 
     def _rng(self, purpose: str) -> np.random.Generator:
         """Of this seed, round, designer and purpose: a resumed run draws what an uninterrupted one would have."""
@@ -305,6 +316,11 @@ class Trial:
     def _payload_seed(self) -> int:
         """Of this round's payload; the same at every depth."""
         return int(self._rng("payload").integers(1 << 31))
+
+    @property
+    def _trusted(self) -> bool:
+        """Every link has a path fit that predicts what it was not told."""
+        return bool(self._paths) and all(fit.above_threshold for fit in self._paths.values())
 
     # -- knowledge -------------------------------------------------------------------------------------------------------------------------
 

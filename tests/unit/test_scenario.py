@@ -24,7 +24,7 @@ def test_numbers_in_si(quickstart: scenario.Scenario) -> None:
     assert ap1.travel(quickstart.wavelength) == pytest.approx((-4 * quickstart.wavelength, 4 * quickstart.wavelength), rel=1e-15)
     assert ap1.min_spacing(quickstart.wavelength) == pytest.approx(quickstart.wavelength / 2)
     assert ap1.element_power == pytest.approx(1e-5, rel=1e-12)
-    assert quickstart.target is not None and quickstart.target.floor == pytest.approx(1e-4, rel=1e-12)
+    assert quickstart.target is not None and quickstart.target.floor == pytest.approx(10**-4.3, rel=1e-12)
     assert quickstart.signal.band_hz == (3.5e9 - 5.76e6, 3.5e9 + 5.76e6)
 
 
