@@ -31,13 +31,15 @@ class Verdict:
 
 
 def verdict(precoders: ArrayLike, channel: ArrayLike, radius: ArrayLike, noise: ArrayLike, block_of_tone: ArrayLike, serving: ArrayLike,
-            promised: float | None, rng: np.random.Generator, members: int = 512, tolerance_db: float = 1e-3) -> Verdict:  # fmt: skip
+            promised: float | None, rng: np.random.Generator, members: int = 512, tolerance_db: float = 1e-3,
+            residual: float = 0.0) -> Verdict:  # fmt: skip
     """Judge a design. precoders: (transmitter, block, antenna, stream) square-root watts per tone, all streams of a transmitter for its
     own user; channel: (transmitter, user, tone, antenna), y = H x; radius: (transmitter, user, block); noise: (user,) watts per tone;
     block_of_tone: (tone,); serving: (user,) transmitter; promised: dB of the smallest SINR over users and blocks, or None.
+    residual: error power of the chains themselves over all power received.
     """
     cast = _Case(np.asarray(precoders, complex), np.asarray(channel, complex), np.asarray(radius, float), np.asarray(noise, float),
-                 np.asarray(block_of_tone, int), np.asarray(serving, int))  # fmt: skip
+                 np.asarray(block_of_tone, int), np.asarray(serving, int), residual)  # fmt: skip
     worst, tried = cast.search(rng, members)
     with np.errstate(divide="ignore"):
         each = 10.0 * np.log10(worst)
@@ -49,8 +51,8 @@ def verdict(precoders: ArrayLike, channel: ArrayLike, radius: ArrayLike, noise: 
 class _Case:
     """One design on one set. Received amplitudes are split as s_k + e^T w; only their first two moments over tones are kept."""
 
-    def __init__(self, w, channel, radius, noise, block_of_tone, serving) -> None:
-        self.w, self.radius, self.noise, self.serving = w, radius, noise, serving
+    def __init__(self, w, channel, radius, noise, block_of_tone, serving, residual) -> None:
+        self.w, self.radius, self.noise, self.serving, self.residual = w, radius, noise, serving, residual
         blocks = w.shape[1]
         shape = (*channel.shape[:2], blocks, w.shape[-1])
         self.middle, self.scatter = np.zeros(shape, complex), np.zeros(shape[:3])  # mean over tones; variance summed over streams
@@ -69,7 +71,7 @@ class _Case:
     def sinr(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
         """(..., user, block)"""
         wanted = np.where(self.wanted, power, 0.0).sum(-3)
-        return wanted / (np.where(self.wanted, 0.0, power).sum(-3) + self.noise[:, None])
+        return wanted / (np.where(self.wanted, 0.0, power).sum(-3) + self.noise[:, None] + self.residual * power.sum(-3))
 
     def on_ball(self, errors: NDArray[np.complex128], *, surface: bool) -> NDArray[np.complex128]:
         """Errors brought to the surface, or back into the ball where they left it."""

@@ -78,6 +78,7 @@ class RadioProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     gain: Gain
     tracking: Tracking
     tolerance: Deviation
+    evm_db: Annotated[float, Meta(ge=-200, le=0, description="error the part itself adds to what it sends or hears: phase noise, images")] = -200.0
     source: Source | None = None
 
     def capability(self, serial: str) -> Capability:

@@ -22,11 +22,10 @@ PILOTS = 24  # of the 28 symbols: the rest is preamble, header, closing
 FRAMES = 2  # whole sounding frames that a capture holds
 LOOKS = 2  # soundings of one place, to see what moves
 APART_S = 0.05  # between them: a walker's echo has turned by then
-LEVEL_SAMPLES = 4096
 IDLE_SAMPLES = 1 << 16
 COHERENT_DB = 12.0  # four precoded elements over one, and two access points over one, with a little to spare
 PEAK_DB = 12.0  # an OFDM signal's peak over its mean
-LEVEL_MARGIN_DB = 4.0
+LEVEL_MARGIN_DB = 2.0
 THREADS = 2
 
 
@@ -68,7 +67,8 @@ class Sounding:
         lab = self.lab
         loudest = dict.fromkeys(self.receivers, -np.inf)
         for array in lab.transmitters:
-            for radio, taken in self._speak(array.name, f"level{again or ''}-{array.name}", "sound", LEVEL_SAMPLES).items():
+            whole = self.frames[array.name].length  # one turn of the frame has one mean power, wherever it begins
+            for radio, taken in self._speak(array.name, f"level{again or ''}-{array.name}", "sound", whole).items():
                 amplitude = taken.amplitude(lab.capability[radio])
                 power = float(np.max(np.mean(np.abs(amplitude) ** 2, axis=-1)))
                 loudest[radio] = max(loudest[radio], 10.0 * np.log10(power / 1e-3))

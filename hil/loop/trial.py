@@ -286,7 +286,7 @@ class Trial:
         assert knowledge.channel is not None and knowledge.radius is not None
         return adversary.verdict(
             design.precoders, knowledge.channel.value[..., 0, :], knowledge.radius, knowledge.noise.value, lab.numerology.block_of_tone,
-            self.problem.serving, design.promised, self._rng("adversary"),
+            self.problem.serving, design.promised, self._rng("adversary"), residual=self.problem.residual,
         )  # fmt: skip
 
     def _say_decided(self, design: Design, version: int | None, step: str, file: str) -> None:
@@ -341,13 +341,14 @@ class Trial:
             moving = self.explored.moving
         if channel is not None:
             covariance = np.asarray(channel.covariance)
-            radius = ball_radius(covariance, confidence, joint=int(np.prod(covariance.shape[:3])))
+            radius = noisy = ball_radius(covariance, confidence, joint=int(np.prod(covariance.shape[:3])))
             if moving is not None:
                 radius = add_hard(radius, 2.0 * np.sqrt(covariance.shape[-1] * moving)[..., None])
             for t, array in enumerate(lab.transmitters):
                 for u, user in enumerate(lab.users):
+                    parts = {"noise": float(noisy[t, u].mean()), "moving": float((radius - noisy)[t, u].mean())}
                     lab.event("bounded", what="channel", of=f"{array.name}-{user}", shape="ball", size=radius[t, u], unit="1", confidence=confidence,
-                              age=lab.clock.now().since(channel.epoch) if channel.epoch else 0.0)  # fmt: skip
+                              age=lab.clock.now().since(channel.epoch) if channel.epoch else 0.0, parts=parts)  # fmt: skip
         return Knowledge(
             self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, dict(self._paths), self._target_now(),
             moving=moving,
@@ -422,5 +423,11 @@ def maxmin_problem(lab: Lab) -> Problem:
         wavelength=scenario.wavelength, frequencies_hz=numerology.frequencies_hz, block_of_tone=numerology.block_of_tone, arrays=rails,
         serving=tuple(range(len(lab.users))), element_power_w=np.array([np.full(a.elements, a.element_power) for a in lab.transmitters]),
         floor_w=scenario.target.floor if scenario.target is not None else 0.0, rng=np.random.default_rng([lab.seed, 17]),
-        steps=scenario.design.steps, starts=scenario.design.starts,
+        steps=scenario.design.steps, starts=scenario.design.starts, residual=residual(lab),
     )  # fmt: skip
+
+
+def residual(lab: Lab) -> float:
+    """Error power that the parts of a link add over all it carries, linear: what the profiles of the worst of either end say."""
+    sides = [array.radio for array in lab.transmitters], list(lab.user_radio.values())
+    return sum(max(10.0 ** (lab.testbed.radio_profile(radio).evm_db / 10.0) for radio in side) for side in sides)

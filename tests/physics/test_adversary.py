@@ -96,3 +96,14 @@ def test_shares_no_code_with_designers():
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     imported = {getattr(node, "module", None) or node.names[0].name for node in imports}
     assert imported == {"__future__", "dataclasses", "numpy", "numpy.typing"}
+
+
+@pytest.mark.parametrize("radius", [0.3, 4.0])
+def test_the_chains_own_error_is_judged_too(radius):
+    """The promise with the residual stands before the adversary, by no more than the residual of the noise itself."""
+    scene, problem, w, field = case(3, radius=radius)
+    problem = replace(problem, residual=1e-2)
+    promised = 10 * np.log10(problem.with_residual(worst_sinr(field, w[..., 0])))
+    found = judge(scene, problem, w, field, float(promised.min()), residual=1e-2)
+    assert found.passed and np.all(found.worst_each >= promised - 1e-6) and np.all(found.worst_each <= promised + 0.06)
+    assert not judge(scene, problem, w, field, float(promised.min()) + 0.2, residual=1e-2).passed

@@ -143,3 +143,27 @@ def test_a_problem_is_frozen_and_at_copies_the_positions(problem):
     with pytest.raises(AttributeError):
         problem.floor_w = 1.0
     assert isinstance(there, Problem)
+
+
+def test_known_chain_gains_turn_the_steering_and_nothing_else(problem):
+    """What leaves element n is gain_n times what was asked: power towards a point is that of the turned precoders."""
+    draw = np.random.default_rng(4)
+    point, shape = np.array([9.0, -1.0, 1.0]), (2, problem.elements)
+    gains = draw.uniform(0.9, 1.1, shape) * np.exp(2j * np.pi * draw.random(shape))
+    w = draw.standard_normal((2, problem.blocks, problem.elements, 1)) + 1j * draw.standard_normal((2, problem.blocks, problem.elements, 1))
+    turned = replace(problem, gains=gains)
+    assert turned.target_power(w, problem.spread, point) == pytest.approx(problem.target_power(gains[:, None, :, None] * w, problem.spread, point))
+    assert np.allclose(turned.element_power(w), problem.element_power(w))
+
+
+def test_the_chains_own_error_limits_a_perfect_link_and_spares_a_poor_one(problem):
+    """S/(I + N + r (S + I + N)): 1/SINR grows by r (1 + 1/SINR)."""
+    limited = replace(problem, residual=1e-4)
+    assert limited.with_residual(1e12) == pytest.approx(1e4, rel=1e-6)
+    assert limited.with_residual(10.0) == pytest.approx(1.0 / (0.1 + 1e-4 * 1.1))
+    assert problem.with_residual(123.0) == 123.0
+
+
+def test_chain_gains_of_a_wrong_shape_are_refused(problem):
+    with pytest.raises(InputError, match="gains are finite"):
+        replace(problem, gains=np.ones((2, problem.elements + 1)))

@@ -111,7 +111,7 @@ class Landscape:
         vector, factor = torch.stack(vectors, -4), torch.stack(factors, -3)  # (..., transmitter, block, term, antenna), (..., term)
         steering = None
         if self.floor > 0.0:
-            steering = towards(positions, *self.target, problem.wavelength)
+            steering = towards(positions, *self.target, problem.wavelength) * torch.tensor(problem.gains)
             reward = (knobs["reward"].sigmoid() / (1.0 / price).sum(-1))[..., None, None].expand(*factor.shape[:-1], 1)
             toward = steering[..., None, None, :].expand(*vector.shape[:-2], 1, vector.shape[-1])
             vector, factor = torch.cat([vector, toward], -2), torch.cat([factor, -reward], -1)

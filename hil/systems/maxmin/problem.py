@@ -52,6 +52,9 @@ class Problem:
     serving: (user,) the access point of each user, each serving exactly one. element_power_w: (transmitter, antenna) watts, caps on
     sum over blocks of tones in block x |w|^2. floor_w: least total power towards the target, sum over transmitters, blocks and tones
     of |a^T w|^2, watts; 0 for none. positions: (transmitter, antenna) metres of local x, or None when they are to be designed.
+    gains: (transmitter, antenna) complex gains of the transmit chains over that of an average one, where they are known: what is
+    steered by geometry (the target) needs them, what is sounded has them in it. residual: error power that the chains of both ends add
+    over all power received (EVM^2: phase noise, images), linear.
     """
 
     wavelength: float
@@ -65,6 +68,8 @@ class Problem:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     steps: int = 400
     starts: int = 8
+    gains: NDArray[np.complex128] | None = None
+    residual: float = 0.0
 
     def __post_init__(self) -> None:
         frozen = {
@@ -72,6 +77,7 @@ class Problem:
             "arrays": tuple(self.arrays), "serving": tuple(int(a) for a in self.serving),
             "element_power_w": np.array(self.element_power_w, float),
             "positions": None if self.positions is None else np.array(self.positions, float),
+            "gains": np.ones((len(self.arrays), self.elements), complex) if self.gains is None else np.array(self.gains, complex),
         }  # fmt: skip
         for name, value in frozen.items():
             if isinstance(value, np.ndarray):
@@ -89,6 +95,9 @@ class Problem:
         if self.element_power_w.shape != shape or not np.all(self.element_power_w > 0.0) or not np.all(np.isfinite(self.element_power_w)):
             raise InputError("power-cap", "element_power_w is one finite positive cap per (transmitter, antenna)",
                              found=f"shape {self.element_power_w.shape}", allowed=f"shape {shape}")  # fmt: skip
+        if self.gains.shape != shape or not np.all(np.isfinite(self.gains)) or not 0.0 <= self.residual < 1.0:
+            raise InputError("chains", "gains are finite, one per (transmitter, antenna), and 0 <= residual < 1",
+                             found=f"shape {self.gains.shape}, residual {self.residual}", allowed=f"shape {shape}")  # fmt: skip
         if self.block_of_tone.shape != self.frequencies_hz.shape or not np.all(np.isfinite(self.frequencies_hz)):
             raise InputError("tones", "one finite frequency and one block per tone",
                              found=f"{self.frequencies_hz.shape} frequencies, {self.block_of_tone.shape} blocks")  # fmt: skip
@@ -147,14 +156,19 @@ class Problem:
         return np.stack(layouts, 1)
 
     def steering(self, positions: ArrayLike, point: ArrayLike) -> NDArray[np.complex128]:
-        """exp(-j k (r_n - r_0)) from each element to `point` (3,), r_0 from the origin: (transmitter, antenna). Exact distances."""
+        """gains x exp(-j k (r_n - r_0)) from each element to `point` (3,), r_0 from the origin: (transmitter, antenna). Exact distances."""
         rows = []
         for rail, offsets in zip(self.arrays, np.asarray(positions, float), strict=True):
             away = np.asarray(point, float) - np.asarray(rail.origin)
             reach, along = np.linalg.norm(away), np.asarray(rail.axis) @ away
             longer = (offsets**2 - 2.0 * offsets * along) / (np.sqrt(reach**2 - 2.0 * offsets * along + offsets**2) + reach)
             rows.append(np.exp(-2j * np.pi / self.wavelength * longer))
-        return np.array(rows)
+        return self.gains * np.array(rows)
+
+    def with_residual(self, sinr: ArrayLike) -> NDArray[np.float64]:
+        """Linear SINRs with the chains' own error in them: S/(I + N + residual (S + I + N))."""
+        sinr = np.asarray(sinr, float)
+        return sinr / (1.0 + self.residual * (1.0 + sinr))
 
     def element_power(self, precoders: NDArray[np.complex128]) -> NDArray[np.float64]:
         """(transmitter, antenna) watts of precoders (transmitter, block, antenna, stream)."""

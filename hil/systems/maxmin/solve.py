@@ -12,23 +12,31 @@ from hil.knowledge import Design, Knowledge
 from hil.systems.maxmin import bound, precoders
 from hil.systems.maxmin.problem import Problem
 from hil.systems.maxmin.worst_case import Field, known_field, worst_sinr
+from hil.units import to_db
 
 
 def judged(problem: Problem, knowledge: Knowledge, field: Field, w: NDArray[np.complex128], **rest) -> Design:
     """A `Design` of w (transmitter, block, antenna) with what it promises and predicts (dB) over the sets of `field`."""
     with np.errstate(divide="ignore"):
-        promised = 10.0 * np.log10(worst_sinr(field, w))
-        predicted = 10.0 * np.log10(worst_sinr(field.exact(), w))
+        promised = 10.0 * np.log10(problem.with_residual(worst_sinr(field, w)))
+        predicted = 10.0 * np.log10(problem.with_residual(worst_sinr(field.exact(), w)))
     facts = {"promised": float(promised.min()), "predicted": float(predicted.min()), "promised_each": promised, "predicted_each": predicted}
     return Design(w[..., None], np.array(problem.positions), knowledge=knowledge.version, **{**facts, **rest})
 
 
 def bounds(problem: Problem, knowledge: Knowledge, field: Field, solution: precoders.Solution | None = None) -> dict[str, float | None]:
-    """`bound` at these positions and the loose `bound_anywhere` (None without path fits), dB."""
+    """`bound` at these positions and the loose `bound_anywhere` (None without path fits), dB.
+
+    The chains' residual takes the same from every SINR of one size, so precoders that are best without it are best with it, and so are bounds.
+    """
     trusted = knowledge.paths and all(fit.above_threshold for fit in knowledge.paths.values())
+
+    def heard(limit_db: float) -> float:
+        return to_db(float(problem.with_residual(10.0 ** (limit_db / 10.0))))
+
     return {
-        "bound": bound.at_positions(problem, knowledge, field, solution),
-        "bound_anywhere": bound.anywhere(problem, knowledge) if trusted else None,
+        "bound": heard(bound.at_positions(problem, knowledge, field, solution)),
+        "bound_anywhere": heard(bound.anywhere(problem, knowledge)) if trusted else None,
     }
 
 
