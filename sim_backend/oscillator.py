@@ -42,6 +42,7 @@ class Class:
 
 
 CLASSES: Mapping[str, Class] = {
+    "perfect": Class(0.0, 0.0, 0.0, 0.0, 0.0),
     "crystal": Class(20e-6, 1e-6, 2e-22, 2.9e-18, 1.5e-20, warm_up=5e-6, swing=1e-6),
     "tcxo": Class(0.5e-6, 1e-6, 2e-22, 7.2e-19, 1.4e-21, warm_up=0.2e-6, swing=0.1e-6),
     "ocxo": Class(20e-9, 5e-8, 2e-24, 7.2e-21, 1.4e-24, swing=2e-9, period_s=3600.0),
@@ -104,7 +105,7 @@ def draw(settings: Mapping[str, Any], seed: int, device: str) -> Oscillator:
     late = settings.get("clock_offset_ns", 50.0 if kind.disciplined else 300.0) * 1e-9
     rng = seeds.generator(seed, device, "oscillator")
     constant, offset, swing_phase = spread * rng.uniform(-1, 1), late * rng.uniform(-1, 1), rng.uniform(0, 2 * np.pi)
-    lines = [noise(kind, rng)]
+    lines = [noise(kind, rng)] if kind.h0 else [np.zeros((0, 3))]
     if kind.swing:
         lines.append(np.array([[kind.swing, 2 * np.pi / kind.period_s, swing_phase]]))
     if kind.disciplined:

@@ -59,7 +59,7 @@ class Truth:
     def noise_power(self, radio: str) -> NDArray[np.float64]:
         """Watts per complex sample referred to the port, (receive channel,), at the present setting."""
         setting = self.setting(radio)
-        figure = self._world.emulated.noise_figure_db
+        figure = self._world.emulated.receiver.noise_figure_db
         return np.array([noise_power(setting.sample_rate_hz, figure, gain) for gain in setting.receive_gain_db])
 
     def setting(self, radio: str) -> Setting:

@@ -104,7 +104,7 @@ class World:
             port[:, wired] = heard
         for channel, gain in enumerate(tuning.gain_db):
             key = seeds.key(self.seed, tuning.radio, "noise", channel, tuning.rate)
-            noise.add(key, first, noise_power(tuning.rate, self.emulated.noise_figure_db, gain), port[0, channel], port[1, channel])
+            noise.add(key, first, noise_power(tuning.rate, self.emulated.receiver.noise_figure_db, gain), port[0, channel], port[1, channel])
         return port[0], port[1]
 
     def channels(self, radio: str, side: str) -> NDArray[np.int64]:
@@ -160,11 +160,11 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     for item in site["radios"]:
         plain = {"part": item.get("part", ""), "serial": item.get("serial", "")} | dict(item["capability"])
         capability = Capability(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
-        world._radios[item["name"]] = Radio(world, item["name"], with_bits(capability, emulated.bits), oscillators[item["name"]])
+        world._radios[item["name"]] = Radio(world, item["name"], with_bits(capability, emulated.receiver.bits), oscillators[item["name"]])
     for item in site.get("stages", ()):
         name = item["name"]
         world._journeys[name] = journeys[name]
-        settle = 1e-3 * float(item.get("settle_ms", 120.0)) if emulated.settle_s is None else emulated.settle_s
+        settle = 1e-3 * float(item.get("settle_ms", 120.0)) if emulated.stage.settle is None else emulated.stage.settle
         homed = bool(item.get("homed", True))
-        world._stages[name] = Stage(world, name, stages[name], journeys[name], settle, emulated.repeatability_m, homed)
+        world._stages[name] = Stage(world, name, stages[name], journeys[name], settle, emulated.stage.repeatability, homed)
     return world

@@ -30,6 +30,7 @@ CAPABILITY = {
     "receive_full_scale_dbm": -10.0,
 }
 PERFECT = Oscillator()
+OSCILLATOR = {"class": "tcxo", "spread_ppm": 3.0, "clock_offset_ns": 300.0}  # what the sites' clocks are unless a test says otherwise
 QUIET = {"bits": 24, "noise_figure_db": -1000.0}  # a receiver that adds nothing
 
 
@@ -58,7 +59,10 @@ def rail(name: str = "rail1", axes: str = "abcd", **more: Any) -> dict:
 
 
 def site(radios: list[dict], **more: Any) -> dict:
-    return {"carrier_hz": CARRIER, "seed": 1, "radios": radios, "stages": [], "target": None, "emulated": {}, **more}
+    """Devices are ideal but for their oscillators, and for what `emulated` says."""
+    emulated = {"severity": 0.0, **(more.pop("emulated", None) or {})}
+    emulated["oscillator"] = OSCILLATOR | emulated.get("oscillator", {})
+    return {"carrier_hz": CARRIER, "seed": 1, "radios": radios, "stages": [], "target": None, "emulated": emulated, **more}
 
 
 def trial(seed: int = 1, emulated: dict | None = None, target: bool = True) -> dict:
@@ -74,7 +78,7 @@ def trial(seed: int = 1, emulated: dict | None = None, target: bool = True) -> d
         stages=[rail("rail1"), rail("rail2")],
         target={"position_m": [9.0, -4.0, 1.0], "position_std_m": 2.0, "speed_m_s": 1.0} if target else None,
         seed=seed,
-        emulated=emulated or {},
+        emulated=emulated,
     )
 
 

@@ -211,15 +211,18 @@ def test_scatterers_stand_in_the_room_and_lose_six_decibels():
     ("table", "says"),
     [
         ({"oscilator": {}}, "oscilator: found unknown key"),
-        ({"oscillator": {"class": "rubidium"}}, "oscillator.class: found rubidium; allowed crystal"),
+        ({"oscillator": {"class": "rubidium"}}, "oscillator.class: found rubidium; allowed perfect | crystal"),
         ({"oscillator": {"spread": 3}}, "oscillator.spread: found unknown key; allowed class"),
         ({"receiver": {"bits": 12.5}}, "receiver.bits"),
-        ({"receiver": {"dc_dbfs": -50.0}}, "receiver.dc_dbfs: found -50.0; allowed at most -200"),
-        ({"receiver": {"iq_image_dbc": -50.0}}, "not modelled yet"),
-        ({"amplifier": {"model": "rapp", "saturation_dbm": 20.0}}, "amplifier.model: found rapp; allowed 'linear'"),
-        ({"stage": {"backlash_mm": 0.05}}, "backlash is not modelled yet"),
-        ({"fault": [{"what": "lost-block"}]}, "a fault is not modelled yet"),
-        ({"cable": [{"from": "a"}]}, "a cable is not modelled yet"),
+        ({"receiver": {"dc_dbfs": 3.0}}, "receiver.dc_dbfs: found 3.0; allowed a number in -inf .. 0"),
+        ({"transmitter": {"chain_phase": "random"}}, 'transmitter.chain_phase: found random; allowed "uniform" or degrees rms'),
+        ({"amplifier": {"model": "tube"}}, "amplifier.model: found tube; allowed linear | rapp"),
+        ({"amplifier": {"beta3_per_w": [-2.0, 0.0]}}, 'amplifier.beta3_per_w: found model rapp; allowed this key with model = "cubic"'),
+        ({"amplifier": {"model": "memory"}}, "amplifier.taps: found none"),
+        ({"stage": {"backlash_mm": -0.05}}, "stage.backlash_mm: found -0.05"),
+        ({"severity": -1}, "severity: found -1"),
+        ({"fault": {"what": "lost-block"}}, "fault: found {'what': 'lost-block'}; allowed a list of tables"),
+        ({"cable": [3]}, "cable: found [3]; allowed a list of tables"),
         ({"room": {"corners_m": [[0, 0, 0]]}}, "two opposite corners"),
         ({"target": {"position_m": [0, 0]}}, "target.position_m"),
         ({"seed": -1}, "seed: found -1"),
@@ -232,9 +235,23 @@ def test_an_emulated_table_that_cannot_be(table, says):
     assert says in str(caught.value)
 
 
-def test_an_emulated_table_that_can_be():
-    empty = Emulated.parse({})
-    assert empty == Emulated.parse(
-        {"amplifier": {"model": "linear"}, "cable": [], "fault": [], "stage": {"backlash_mm": 0.0}, "receiver": {"dc_dbfs": -300.0}}
-    )
-    assert Emulated.parse({"receiver": {"bits": 14, "noise_figure_db": 3.0}}).bits == 14
+def test_severity_scales_what_is_left_out_and_nothing_that_is_written():
+    one, two, none = (Emulated.parse({"severity": severity}) for severity in (1.0, 2.0, 0.0))
+    assert Emulated.parse({}) == one
+    assert two.oscillator["spread_ppm"] == 2 * one.oscillator["spread_ppm"] == 6.0
+    assert two.oscillator["clock_offset_ns"] == 2 * one.oscillator["clock_offset_ns"] == 600.0
+    assert one.receiver.dc == pytest.approx(10**-2.5) and two.receiver.dc == pytest.approx(2 * one.receiver.dc)
+    assert two.transmitter.image == pytest.approx(2 * one.transmitter.image)
+    assert two.transmitter.chain.delay == 2 * one.transmitter.chain.delay == pytest.approx(100e-12)
+    assert (two.receiver.noise_figure_db, one.receiver.noise_figure_db, none.receiver.noise_figure_db) == (10.0, 7.0, 7.0)
+    assert two.stage.backlash == 2 * one.stage.backlash == pytest.approx(0.1e-3) and two.stage.overshoot == pytest.approx(0.3e-3)
+    assert two.phase_noise == one.phase_noise == pytest.approx(np.radians(0.45)) and none.phase_noise == 0.0
+    assert none.oscillator == {"class": "perfect", "spread_ppm": 0.0, "clock_offset_ns": 0.0}
+    assert none.transmitter.image == none.transmitter.leakage == none.receiver.dc == none.receiver.image == 0.0
+    assert none.receiver.chain == none.transmitter.chain and none.receiver.chain.phase == none.receiver.chain.delay == 0.0
+    assert none.amplifier["model"] == "linear" and one.amplifier["model"] == "rapp" and one.receiver.chain.phase == np.inf
+    written = Emulated.parse({"severity": 0.0, "receiver": {"dc_dbfs": -50.0}, "amplifier": {"saturation_dbm": 10.0}})
+    assert written.receiver.dc == one.receiver.dc and written.amplifier["model"] == "rapp"
+    assert Emulated.parse({"severity": 2.0, "stage": {"backlash_mm": 0.05}}).stage.backlash == one.stage.backlash
+    assert Emulated.parse({"receiver": {"dc_dbfs": -300.0}}).receiver.dc == 0.0
+    assert Emulated.parse({"receiver": {"bits": 14}}).receiver.bits == 14
