@@ -118,7 +118,8 @@ class Lab:
                     ),
                 )  # fmt: skip
                 self.event("opened", device=name, serial=capability.serial, profile=wanted.profile, differences=[], node=node,
-                           part=capability.part, firmware=capability.firmware)  # fmt: skip
+                           part=capability.part, firmware=capability.firmware,
+                           receive_full_scale_dbm=capability.receive_full_scale_dbm)  # fmt: skip
         stages = [stage.name for stage in self.testbed.stage]
         self.positions = self.link.where(stages) if stages else {}
         for stage in self.testbed.stage:

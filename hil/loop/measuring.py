@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from hil.estimate.quality import Quality
 from hil.estimate.target import Fix
 from hil.knowledge import Design, Estimate
 from hil.loop.lab import Lab, Taken
-from hil.loop.sounding import Sounding
+from hil.loop.sounding import Sounding, say
 from hil.loop.states import State
 from hil.waveform.amplitude import receive_scale
+from hil.waveform.frame import payload_ranks
 from hil.waveform.measuring import MeasuringFrame
 from hil.waveform.modulation import Modulation
 
@@ -25,6 +26,7 @@ USER_FRAMES = 2  # whole measuring frames in a user's capture
 ECHO_S = 0.055  # what a sensing array captures: a walking target's Doppler shows in 50 ms
 SLOWEST = 0.5  # m/s that a target may walk whatever the scenario says
 TURN_M = 1.5  # metres, a tight curve of somebody who walks: what the prior of acceleration comes from
+SHOWN = 400  # symbols of a constellation that go into the record
 CONFIDENCE = 0.99  # of the limits that break a promise, all users and blocks together
 
 
@@ -98,6 +100,7 @@ def _quality(lab: Lab, sounding: Sounding, taken: Taken, frame: MeasuringFrame, 
     array = lab.transmitters[user].name
     coarse = carrier.acquire(taken.capture, frame, near_hz=sounding.near(array, taken.radio))
     found = carrier.refine(taken.capture, frame, coarse)
+    say(lab, replace(found.cfo, of=f"{array}-{lab.users[user]}", sources=(taken.file,)))
     channel = lab.user_channel[lab.users[user]]
     scale = float(receive_scale(lab.capability[taken.radio], taken.capture.gain_db)[channel])
     return quality.measure(taken.capture, frame, found, scale=scale, channel=channel)
@@ -154,7 +157,7 @@ def _say(lab: Lab, design: Design, measured: Measured) -> None:
             "measured", version=measured.version, user=user, sinr_db=measured.worst_db[u], std_db=measured.worst_std_db[u],
             upper_db=float(measured.upper_db[u].min()), blocks_db=measured.sinr_db[u], blocks_std_db=measured.std_db[u],
             mean_rate_db=10.0 * np.log10(2.0**found.rate - 1.0), evm=found.evm, rate_bit=found.rate, bit_errors=found.bit_errors.errors,
-            bits=found.bit_errors.of, **each,
+            bits=found.bit_errors.of, equalised=some(found.equalised[:, payload_ranks(lab.numerology)]), **each,
         )  # fmt: skip
     if measured.fix is not None:
         fix = measured.fix
@@ -165,6 +168,12 @@ def _say(lab: Lab, design: Design, measured: Measured) -> None:
             target={"position": fix.estimate.value, "error": measured.target_error, "crlb": crlb, "covariance": fix.estimate.covariance,
                     "above_threshold": fix.above_threshold, "loss_db": fix.loss_db, "snr_db": fix.snr_db, "assumes": list(fix.estimate.assumptions)},
         )  # fmt: skip
+
+
+def some(equalised: NDArray[np.complex128]) -> list[complex]:
+    """About SHOWN of the symbols (payload symbol, tone), spread over both, to a thousandth: what a constellation shows."""
+    step = max(1, equalised.size // SHOWN) | 1  # odd: does not fall on the same tones again and again
+    return [complex(value) for value in np.round(equalised.ravel()[::step][:SHOWN], 3)]
 
 
 def broken(design: Design, measured: Measured) -> bool:

@@ -57,6 +57,7 @@ EVENTS: dict[str, dict[str, tuple[str, str]]] = {
         "node": ("", "node that owns the device"),
         "part": ("", "part of the profile: pluto, fmcomms5, grbl-1.1, ..."),
         "firmware": ("", "version, as the device told it"),
+        "receive_full_scale_dbm": ("dBm", "a radio's: power at the port that fills the converter at 0 dB gain; absent for stages"),
     },
     "levelled": {
         "device": ("", "receiver whose gain was set by the level step"),
@@ -104,6 +105,8 @@ EVENTS: dict[str, dict[str, tuple[str, str]]] = {
         "unit": ("", "of size"),
         "confidence": ("", "of all sets together"),
         "age": ("s", "of the oldest estimate in it when it will be used"),
+        "bound_size": ("", "the same set made of the Cramer-Rao bound of the estimate alone, in `unit`"),
+        "parts": ("", "what `size` is the sum of, mean over the blocks, in `unit`: by name, as noise, moving"),
         "designer": _DESIGNER,
     },
     "mapped": {
@@ -189,6 +192,7 @@ EVENTS: dict[str, dict[str, tuple[str, str]]] = {
         "promised_db": ("dB", "of this user's worst block"),
         "mean_rate_db": ("dB", "2^(mean rate) - 1 over the blocks"),
         "evm": ("", "RMS error over RMS reference, constellation after one complex gain per tone"),
+        "equalised": ("", "some of the payload's symbols as [re, im] after that gain and each symbol's common phase, evenly spread over the frame"),
         "rate_bit": ("bit/s/Hz", "mean over the blocks"),
         "bit_errors": ("", "in `bits`"),
         "bits": ("", "compared"),
