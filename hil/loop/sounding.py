@@ -184,12 +184,13 @@ def sounded_knowledge(lab: Lab, looks: Sequence[Mapping[str, Mapping[str, ToneCh
         [[look[array.name][lab.user_radio[user]].response for look in looks] for user in lab.users] for array in lab.transmitters
     ]  # fmt: skip
     channels = [lab.user_channel[user] for user in lab.users]
-    covariance = np.array([
-        [sum(np.asarray(one.covariance)[channels[u]] for one in each) / len(each) ** 2 for u, each in enumerate(row)] for row in responses
-    ])  # fmt: skip
+    covariance, bound = (
+        np.array([[sum(np.asarray(getattr(one, which))[channels[u]] for one in each) / len(each) ** 2 for u, each in enumerate(row)] for row in responses])
+        for which in ("covariance", "bound")
+    )
     everything = [one for row in responses for each in row for one in each]
     return Estimate(
-        "channel", "users", values, covariance, "1", bound=covariance, epoch=lab.clock.now(),
+        "channel", "users", values, covariance, "1", bound=bound, epoch=lab.clock.now(),
         above_threshold=all(one.above_threshold for one in everything), assumptions=everything[0].assumptions,
         residual_test=max(one.residual_test or 0.0 for one in everything),
     )  # fmt: skip

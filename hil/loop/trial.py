@@ -341,14 +341,16 @@ class Trial:
             moving = self.explored.moving
         if channel is not None:
             covariance = np.asarray(channel.covariance)
-            radius = noisy = ball_radius(covariance, confidence, joint=int(np.prod(covariance.shape[:3])))
+            joint = int(np.prod(covariance.shape[:3]))
+            radius = noisy = ball_radius(covariance, confidence, joint=joint)
+            least = ball_radius(channel.bound, confidence, joint=joint)
             if moving is not None:
                 radius = add_hard(radius, 2.0 * np.sqrt(covariance.shape[-1] * moving)[..., None])
             for t, array in enumerate(lab.transmitters):
                 for u, user in enumerate(lab.users):
                     parts = {"noise": float(noisy[t, u].mean()), "moving": float((radius - noisy)[t, u].mean())}
-                    lab.event("bounded", what="channel", of=f"{array.name}-{user}", shape="ball", size=radius[t, u], unit="1", confidence=confidence,
-                              age=lab.clock.now().since(channel.epoch) if channel.epoch else 0.0, parts=parts)  # fmt: skip
+                    lab.event("bounded", what="channel", of=f"{array.name}-{user}", shape="ball", size=radius[t, u], bound_size=least[t, u], unit="1",
+                              confidence=confidence, age=lab.clock.now().since(channel.epoch) if channel.epoch else 0.0, parts=parts)  # fmt: skip
         return Knowledge(
             self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, dict(self._paths), self._target_now(),
             moving=moving,
