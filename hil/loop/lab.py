@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from hil.link.link import Link
 from hil.loop.arrays import BenchArray, sense_arrays, transmit_arrays
 from hil.loop.states import State, check_step
 from hil.records.events import EVENTS
-from hil.records.writer import RunWriter
+from hil.records.record import Record
 from hil.scenario import Scenario
 from hil.testbed import Testbed
 from hil.waveform.amplitude import receive_scale, to_fractions
@@ -58,7 +58,7 @@ class Lab:
     testbed: Testbed
     link: Link
     clock: Clock
-    run: RunWriter
+    run: Record
     seed: int
     depth: str
     survey: Callable[[Instant], NDArray[np.float64]] | None = None
@@ -119,14 +119,15 @@ class Lab:
                 )  # fmt: skip
                 self.event("opened", device=name, serial=capability.serial, profile=wanted.profile, differences=[], node=node,
                            part=capability.part, firmware=capability.firmware,
-                           receive_full_scale_dbm=capability.receive_full_scale_dbm)  # fmt: skip
+                           receive_full_scale_dbm=capability.receive_full_scale_dbm, capability=asdict(capability))  # fmt: skip
         stages = [stage.name for stage in self.testbed.stage]
         self.positions = self.link.where(stages) if stages else {}
         for stage in self.testbed.stage:
             if not self.positions[stage.name].homed:
                 raise DeviceError("not-homed", "positions are unknown until homed", where=stage.name, fix=f"hil home for {stage.name}")
             self.event("opened", device=stage.name, serial="", profile=stage.profile, differences=[], node=stage.node,
-                       part=self.testbed.stage_profile(stage.name).controller, firmware="")  # fmt: skip
+                       part=self.testbed.stage_profile(stage.name).controller, firmware="", axes=self.positions[stage.name].axes,
+                       std=self.positions[stage.name].std)  # fmt: skip
 
     def configure(self, name: str, asked: Setting) -> Setting:
         """Ask, read back, compare; a difference beyond the profile's tolerance is DeviceError `did-not-take`."""

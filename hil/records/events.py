@@ -57,6 +57,9 @@ EVENTS: dict[str, dict[str, tuple[str, str]]] = {
         "node": ("", "node that owns the device"),
         "part": ("", "part of the profile: pluto, fmcomms5, grbl-1.1, ..."),
         "firmware": ("", "version, as the device told it"),
+        "capability": ("", "of a radio: what it says it can do, field by field"),
+        "axes": ("m", "of a stage: axis -> reading"),
+        "std": ("m", "of axes"),
         "receive_full_scale_dbm": ("dBm", "a radio's: power at the port that fills the converter at 0 dB gain; absent for stages"),
     },
     "levelled": {
