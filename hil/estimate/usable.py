@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from hil.device import Capture
 from hil.errors import HilError
+from hil.estimate.spurs import remove
 
 CLIPPED_NOTED = 0.01  # share of samples at the rails from which estimates say so
-DC_LINE = 4.0  # how far the line at 0 Hz must stand above the strongest of its neighbours
 CLIPPED_REFUSED = 0.05  # and from which channel and EVM refuse
+DC_LINE = 4.0  # how far DC must stand above the strongest line beside it
 
 
 def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex64]:
@@ -30,21 +31,7 @@ def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex6
         reason, allowed, fix = "a channel that is all zero", "a live signal", "check cable, channel enable and gain"
     if reason:
         raise HilError("capture-unusable", "this capture cannot be used", where=capture.device, found=reason, allowed=allowed, fix=fix)
-    return samples - direct_current(samples)[:, None].astype(samples.dtype)
-
-
-def direct_current(samples: NDArray) -> NDArray[np.complex128]:
-    """(channel,) DC offset of (channel, sample), zero where it does not stand out.
-
-    A frame with a carrier offset has energy at 0 Hz of its own, 45 dB below its power in a capture of two frames, and a cyclic frame has
-    lines. Only a line four times as strong as every other of the capture's 256 lowest bins (from partial sums) is taken for DC.
-    """
-    parts = 256
-    length = samples.shape[-1] // parts
-    sums = samples[:, : parts * length].reshape(-1, parts, length).sum(-1, dtype=np.complex128)
-    lines = np.abs(np.fft.fft(sums, axis=-1)) ** 2
-    mean = samples.mean(axis=-1, dtype=np.complex128)
-    return np.where(lines[:, 0] > DC_LINE * lines[:, 2:-1].max(-1), mean, 0.0)
+    return remove(samples, rate, 0.0, DC_LINE)[0]
 
 
 def refuse_clipped(capture: Capture) -> None:
