@@ -163,10 +163,12 @@ def _say(lab: Lab, design: Design, measured: Measured) -> None:
         fix = measured.fix
         bound = fix.estimate.bound
         crlb = None if bound is None else float(np.sqrt(np.trace(bound[:2, :2])))
+        surveyed = None if lab.survey is None or fix.estimate.epoch is None else lab.survey(fix.estimate.epoch)
         lab.event(
             "measured", version=measured.version,
-            target={"position": fix.estimate.value, "error": measured.target_error, "crlb": crlb, "covariance": fix.estimate.covariance,
-                    "above_threshold": fix.above_threshold, "loss_db": fix.loss_db, "snr_db": fix.snr_db, "assumes": list(fix.estimate.assumptions)},
+            target={"position": fix.estimate.value, "error": measured.target_error, "surveyed": surveyed, "crlb": crlb,
+                    "covariance": fix.estimate.covariance, "above_threshold": fix.above_threshold, "loss_db": fix.loss_db,
+                    "snr_db": fix.snr_db, "assumes": list(fix.estimate.assumptions)},
         )  # fmt: skip
 
 
