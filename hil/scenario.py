@@ -113,7 +113,7 @@ class Planner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Who designs, what it is compared with, how sure it must be and how long it may work."""
 
     designer: Annotated[str, Meta(pattern=r"^[a-z0-9+-]+$|^[\w.]+:\w+$", description="a listed name, or module:Class of one's own")]
-    baselines: Annotated[tuple[Literal["fixed-rzf", "fixed", "sparse"], ...], Meta(description="run first, on the same channels")] = ()
+    baselines: Annotated[tuple[Literal["fixed-rzf", "fixed", "sparse", "nominal"], ...], Meta(description="run first, on the same channels")] = ()
     confidence: Annotated[float, Meta(gt=0, lt=1, description="of all uncertainty sets together")]
     steps: Annotated[int, Meta(ge=1, le=1000000, description="work per start; work, not seconds, so that a seed repeats anywhere")]
     starts: Annotated[int, Meta(ge=1, le=1024, description="starting points of the search over positions")] = 8

@@ -195,8 +195,9 @@ class Trial:
             self._standing = made.promised if number > 0 else None
             if made.promised is not None and (self._best is None or made.promised > self._best[0]):
                 self._best = (made.promised, np.array(made.design.positions))
-            if made.moved and made.promised is not None and self._expected is not None:
-                self._optimism, self._expected = max(self._expected - made.promised, 0.0), None
+            expected, self._expected = self._expected, None
+            if number > 0 and made.moved and made.promised is not None and expected is not None:
+                self._optimism = max(expected - made.promised, 0.0)
             if number > 0 and made.promised is not None:
                 self.promises.append(made.promised)
             yield made
