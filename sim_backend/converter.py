@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.units import from_dbm, thermal_noise
-from sim_backend import kernels
 
 REFERENCE_GAIN_DB = 40.0  # at and above it the noise figure is the front end's own
 
@@ -39,21 +38,6 @@ def receive_scale(full_scale_dbm: float, gain_db: float) -> float:
 def noise_power(rate: float, figure_db: float, gain_db: float) -> float:
     """Watts at the port, per complex sample: k T0 F fs with F(G) = F0 + max(0, 40 dB - G)/2."""
     return thermal_noise(rate, figure_db + max(0.0, REFERENCE_GAIN_DB - gain_db) / 2.0)
-
-
-def digitise(
-    port_re: NDArray[np.float32],
-    port_im: NDArray[np.float32],
-    scale: NDArray[np.float64],
-    bits: int,
-    skip: int = 0,
-    count: int | None = None,
-) -> tuple[NDArray[np.complex64], int]:
-    """`count` samples from `skip` of (channel, sample) square-root watts at the port, as fractions of full scale that are whole codes; and
-    how many of them met a rail. scale: (channel,) of `receive_scale`."""
-    full = 2 ** (bits - 1)
-    out = np.empty((port_re.shape[0], port_re.shape[1] - skip if count is None else count), np.complex64)
-    return out, kernels.digitise(port_re, port_im, skip, (scale * full).astype(np.float32), np.float32(full), out)
 
 
 def on_grid(asked_db: float, least_db: float, most_db: float, step_db: float) -> float:

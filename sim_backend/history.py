@@ -13,7 +13,10 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from hil.clock import Instant
+from sim_backend import transmit
 from sim_backend.oscillator import Oscillator
+
+Phase = tuple[int, float]  # of a synthesiser: key of its phase noise, radians rms
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,28 @@ class Airing:
     phase: float  # cycles, of the local oscillator
     stop: Instant | None = None
     number: int = 0  # unique within a world
+    chains: transmit.Chains | None = None  # of the elements; None: ideal
+    phase_noise: Phase = (0, 0.0)
+
+    @property
+    def bins_per_period(self) -> int:
+        """Bins of `spectrum`."""
+        return transmit.OVERSAMPLING * self.program.period
+
+    @property
+    def spectrum(self) -> NDArray[np.complex64]:
+        """(element, bin) square-root watts at the antenna ports, fft order: bin k at k rate/period hertz, |k| < 2 period."""
+        return self._radiated[0]
+
+    @property
+    def overdriven(self) -> NDArray[np.int64]:
+        """(element,) samples of four per code that were beyond the amplifier's curve and held."""
+        return self._radiated[1]
+
+    @cached_property
+    def _radiated(self) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
+        chains = transmit.Chains.ideal(self.channels.size) if self.chains is None else self.chains
+        return transmit.radiated(self.program.spectrum[self.channels], self.amplitude, chains, self.rate)
 
     def overlaps(self, begin: Instant, end: Instant) -> bool:
         return self.start < end and (self.stop is None or begin < self.stop)
@@ -66,3 +91,4 @@ class Tuning:
     rate: int
     phase: float  # cycles
     gain_db: tuple[float, ...] = field(default=())  # per receive channel
+    phase_noise: Phase = (0, 0.0)

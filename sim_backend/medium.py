@@ -93,7 +93,7 @@ def channel_filter(frequency: NDArray[np.float64], rate: float) -> NDArray[np.fl
 def heard_bins(airing: Airing, tuning: Tuning) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Bins of a transmission that pass a receiver's filter, ascending, and the filter's amplitude there."""
     period = airing.program.period
-    bins = np.arange(-(period // 2), period - period // 2)
+    bins = np.arange(-2 * period, 2 * period)
     amplitude = channel_filter(bins * (airing.rate / period) + (airing.carrier - tuning.carrier), tuning.rate)
     heard = np.flatnonzero(amplitude > 0.0)
     return bins[heard], amplitude[heard]
@@ -102,8 +102,7 @@ def heard_bins(airing: Airing, tuning: Tuning) -> tuple[NDArray[np.int64], NDArr
 def element_spectra(airing: Airing, tuning: Tuning) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
     """(element, bin) in square-root watts behind the receiver's filter, and the bins."""
     bins, amplitude = heard_bins(airing, tuning)
-    spectrum = airing.program.spectrum[airing.channels[:, None], bins % airing.program.period]
-    return (spectrum * (airing.amplitude[:, None] * amplitude)).astype(np.complex64), bins
+    return np.take(airing.spectrum, bins % airing.bins_per_period, axis=1) * amplitude.astype(np.float32), bins
 
 
 class Window(NamedTuple):

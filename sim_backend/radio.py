@@ -179,7 +179,8 @@ class Radio:
 
     def _tuning(self, setting: Setting) -> Tuning:
         rate, carrier = int(setting.sample_rate_hz), int(setting.carrier_hz)
-        return Tuning(self.name, self._oscillator, carrier, rate, self._phase("receive"), setting.receive_gain_db)
+        phase, jitter = self._phase("receive"), self._world.phase_noise(self.name, "receive")
+        return Tuning(self.name, self._oscillator, carrier, rate, phase, setting.receive_gain_db, jitter)
 
     def _phase(self, side: str) -> float:
         """Cycles; drawn anew at every retune."""

@@ -71,12 +71,17 @@ class Room:
         self._journeys = journeys
         self.scatterers = scatterers
         self.target, self.target_area = target, target_area
+        self.chain_delays: dict[tuple[str, str], Floats] = {}  # (radio, side) -> (antenna,) seconds; none where missing
         self._itself = Itself()
         self._sight = Sight()
 
     def channels(self, radio: str, side: str) -> NDArray[np.int64]:
         """(antenna,) the channels the antennas of one side hang on."""
         return np.array([antenna.channel for antenna in self._sides[side][radio]], np.int64)
+
+    def chain_delay(self, radio: str, side: str) -> Floats:
+        """(antenna,) seconds by which what lies between converter and antenna delays the channels of one side."""
+        return self.chain_delays.get((radio, side), np.zeros(len(self._sides[side][radio])))
 
     def positions(self, radio: str, side: str, at: Sequence[Instant]) -> Floats:
         """(instant, antenna, 3) metres of the antennas of one side of a radio."""
@@ -110,7 +115,8 @@ class Room:
     def _trace(self, paths: Sequence[Path], transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         t, r = self.positions(transmitter, "transmit", at), self.positions(receiver, "receive", at)
         gains = np.outer(self._amplitudes(receiver, "receive"), self._amplitudes(transmitter, "transmit"))
-        return trace(paths, t, r, self.wavelength, gains)
+        delay, gain = trace(paths, t, r, self.wavelength, gains)
+        return Rays(delay + self.chain_delay(receiver, "receive")[:, None] + self.chain_delay(transmitter, "transmit"), gain)
 
     def _amplitudes(self, radio: str, side: str) -> Floats:
         return np.array([antenna.amplitude for antenna in self._sides[side][radio]])

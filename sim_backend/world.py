@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from hil.clock import Clock, Instant
 from hil.device import Capability
-from sim_backend import noise, seeds
-from sim_backend.converter import digitise, noise_power, receive_scale
-from sim_backend.history import Airing, Tuning
+from sim_backend import noise, receive, seeds, transmit
+from sim_backend.converter import noise_power
+from sim_backend.history import Airing, Phase, Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.medium import Medium
 from sim_backend.motion import Journey
@@ -76,7 +76,7 @@ class World:
         """What a receiver digitised, (channel, sample) fractions of full scale, from its tick `first`; and the fraction at the rails."""
         airings = self.airings()
         capability = self._radios[tuning.radio].capability
-        scale = np.array([receive_scale(capability.receive_full_scale_dbm, gain) for gain in tuning.gain_db])
+        front = self.front(tuning.radio, tuning.gain_db)
         out = np.empty((capability.receive_channels, count), np.complex64)
         clipped = 0
         at = first - first % BLOCK
@@ -85,7 +85,7 @@ class World:
             port_re, port_im = self.port(tuning, at, size // BLOCK, airings)
             low, high = max(first, at), min(first + count, at + size)
             part = np.s_[:, low - first : high - first]
-            out[part], held = digitise(port_re, port_im, scale, capability.bits, low - at, high - low)
+            out[part], held = front.digitise(port_re, port_im, at, tuning.rate, capability.bits, low - at, high - low)
             clipped += held
             at += size
         return out, clipped / max(1, out.size)
@@ -107,6 +107,19 @@ class World:
             noise.add(key, first, noise_power(tuning.rate, self.emulated.receiver.noise_figure_db, gain), port[0, channel], port[1, channel])
         return port[0], port[1]
 
+    def front(self, radio: str, gain_db: tuple[float, ...]) -> receive.Front:
+        """The receive chains of a radio at these gains."""
+        return receive.draw(self.emulated, radio, self._radios[radio].capability.receive_full_scale_dbm, gain_db)
+
+    def chains(self, radio: str, attenuation_db: tuple[float, ...], tuning: object = 0) -> transmit.Chains:
+        """The transmit chains of a radio's elements at these attenuations; the phase of its leakage belongs to the tuning."""
+        return transmit.draw(self.emulated, radio, self.channels(radio, "transmit"), attenuation_db, tuning)
+
+    def phase_noise(self, radio: str, side: str) -> Phase:
+        """Key and radians rms of a synthesiser's phase noise. side: transmit or receive."""
+        own = "receive" if self.emulated.shared_lo else side
+        return seeds.key(self.seed, radio, "phase noise", own), self.emulated.phase_noise
+
     def channels(self, radio: str, side: str) -> NDArray[np.int64]:
         """Channels of a radio that have an antenna, in the order of the antennas."""
         return self.room.channels(radio, side)
@@ -116,6 +129,10 @@ class World:
         with self._lock:
             self._aired += 1
             airing.number = self._aired
+            setting = self._radios[airing.radio].setting
+            if setting is not None:
+                airing.chains = self.chains(airing.radio, setting.attenuation_db, airing.phase)
+            airing.phase_noise = self.phase_noise(airing.radio, "transmit")
             horizon = self.clock.now().after(-MEMORY_S)
             self._airings = [other for other in self._airings if other.stop is None or horizon < other.stop] + [airing]
             for journey in self._journeys.values():
@@ -155,6 +172,10 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
         draw_scatterers(emulated, seed),
         *(target or (None,)),
     )
+    for item in site["radios"]:
+        for side, own in (("transmit", emulated.transmitter), ("receive", emulated.receiver)):
+            channels = room.channels(item["name"], side)
+            room.chain_delays[item["name"], side] = transmit.chain_delay(own.chain, emulated.seed, item["name"], side, channels)
     oscillators = {radio["name"]: draw(emulated.oscillator, emulated.seed, radio["name"]) for radio in site["radios"]}
     world = World(clock, seed, emulated, room, oscillators)
     for item in site["radios"]:

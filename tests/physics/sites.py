@@ -8,7 +8,7 @@ import numpy as np
 
 from hil.clock import Instant, VirtualClock
 from hil.device import Setting
-from sim_backend import oracle
+from sim_backend import oracle, receive
 from sim_backend.history import Airing, Program, Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.medium import Medium
@@ -187,3 +187,8 @@ def tabled(scene, tuned: Tuning, airings: list[Airing], ticks, antennas: int = 1
 def exact(scene, tuned: Tuning, airings: list[Airing], ticks) -> np.ndarray:
     """What the reference gives at single ticks, (antenna, tick)."""
     return oracle.receive(scene, tuned, airings, list(ticks))
+
+
+def digitise(port_re: np.ndarray, port_im: np.ndarray, scale: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
+    """Fractions of full scale behind an ideal receive chain, (channel, sample), and how many samples met a rail."""
+    return receive.Front.ideal(scale).digitise(port_re, port_im, 0, RATE, bits, 0, port_re.shape[1])

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sites import CARRIER, RATE, WAVELENGTH, Still, airing, exact, spectrum_of, tabled, tuning
+from sites import CARRIER, RATE, WAVELENGTH, Still, airing, digitise, exact, spectrum_of, tabled, tuning
 
 from hil.clock import Instant
 from hil.units import SPEED_OF_LIGHT
 from sim_backend import kernels, medium
-from sim_backend.converter import digitise, noise_power, receive_scale, transmit_amplitude
+from sim_backend.converter import noise_power, receive_scale, transmit_amplitude
 from sim_backend.oscillator import Oscillator
 from sim_backend.paths import Echo, Plane, Sight, Wall, trace
 

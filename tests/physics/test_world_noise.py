@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from sites import RATE, configure, pair, radio, site, waveform
+from sites import RATE, configure, digitise, pair, radio, site, waveform
 
 from hil.clock import VirtualClock
 from hil.device import Setting
 from sim_backend import noise
-from sim_backend.converter import digitise, noise_power, on_grid, to_codes
+from sim_backend.converter import noise_power, on_grid, to_codes
 from sim_backend.medium import Medium
 from sim_backend.world import build
 
