@@ -214,6 +214,21 @@ def runs(runs: Runs = Path("runs"), quiet: Quiet = False, verbose: Verbose = 0, 
     look.runs(_speak("runs", quiet, verbose, json, color), runs)
 
 
+@app.command(cls=Exampled, rich_help_panel="look", epilog="hil watch\nhil watch last --json | jq .event")
+def watch(
+    run: RunName = "last",
+    timeout: Annotated[float, typer.Option(metavar="S", min=0.1, help="longest wait for the next event")] = 600.0,
+    runs: Runs = Path("runs"),
+    quiet: Quiet = False, verbose: Verbose = 0, json: Annotated[bool, typer.Option("--json", help="event lines, as they are")] = False,
+    color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Follow a run while it goes on, or see again one that ended."""
+    from hil.commands import watch
+    from hil.records import resolve
+
+    raise typer.Exit(watch.watch(_speak("watch", quiet, verbose, json, color), resolve(run, runs), timeout))
+
+
 @app.command(cls=Exampled, rich_help_panel="look", epilog="hil report\nhil report last~1 --out before.html")
 def report(
     run: RunName = "last",
