@@ -215,7 +215,7 @@ def open(
         raise InputError("depth", "no such depth", key="--depth", found=depth, allowed=", ".join(DEPTHS))
     chosen, baselines = _designers(bench, designer)
     clock: Clock = VirtualClock(charges=CHARGES) if depth == "process" else WallClock()
-    commit, dirty = _commit()
+    commit, dirty = checkout()
     with _depth(bench, depth, seed, clock, timeout, world) as (link, survey), RunWriter.create(
         runs, new_name(bench.scenario.name), scenario_name=bench.scenario.name, command=command, seed=seed, depth=depth, inputs=bench.inputs,
         versions=versions(), commit=commit, dirty=dirty, clock=clock, observers=observers,
@@ -272,7 +272,7 @@ def design(bench: Bench, designer: Any = None, *, seed: int = 1) -> Designed:
     """
     chosen, _ = _designers(bench, designer)
     clock = VirtualClock(charges=CHARGES)
-    commit, dirty = _commit()
+    commit, dirty = checkout()
     with TemporaryDirectory(prefix="hil-design-") as folder, _depth(bench, "process", seed, clock, 2.0) as (link, survey), RunWriter.create(
         folder, new_name(bench.scenario.name), scenario_name=bench.scenario.name, command="design", seed=seed, depth="process",
         inputs=bench.inputs, versions=versions(), commit=commit, dirty=dirty, clock=clock,
@@ -353,7 +353,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _commit() -> tuple[str | None, bool | None]:
+def checkout() -> tuple[str | None, bool | None]:
     """Commit of the checkout this program runs from, and whether it was changed since; (None, None) for an installed wheel."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
