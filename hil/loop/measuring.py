@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hil.estimate import carrier, quality, target
+from hil.estimate import carrier, quality, spurs, target
 from hil.estimate.channel import ToneChannel
 from hil.estimate.echoes import Illumination, observe
 from hil.estimate.quality import Quality
 from hil.estimate.target import Fix
 from hil.knowledge import Design, Estimate
 from hil.loop.lab import Lab, Taken
-from hil.loop.sounding import Sounding, say
+from hil.loop.sounding import Sounding, cleaned, say
 from hil.loop.states import State
 from hil.waveform.amplitude import receive_scale
 from hil.waveform.frame import payload_ranks
@@ -68,9 +69,12 @@ def push(lab: Lab, design: Design, version: int, payload_seed: int) -> dict[str,
 
 def measure(
     lab: Lab, sounding: Sounding, design: Design, version: int, frames: dict[str, MeasuringFrame], channels: dict[str, dict[str, ToneChannel]],
-    prior: Estimate | None, rng: np.random.Generator,
+    prior: Estimate | None, chains: Mapping[str, NDArray[np.complex128]], rng: np.random.Generator,
 ) -> Measured:  # fmt: skip
-    """Capture everywhere while the design is on the air, mute, and estimate SINR per user and block, errors, and the target."""
+    """Capture everywhere while the design is on the air, mute, and estimate SINR per user and block, errors, and the target.
+
+    chains: complex gains (element,) of arrays' chains where they are known; an array that is left out is taken as even.
+    """
     lab.enter(State.MEASURING, "applied")
     some = frames[lab.transmitters[0].name]
     prefix = f"measure-{lab.designer}"
@@ -86,7 +90,7 @@ def measure(
     sinr, std = np.array([q.sinr_db for q in found]), np.array([q.std_db for q in found])
     upper = sinr + ndtri(1.0 - (1.0 - CONFIDENCE) / sinr.size) * std
     lows = [unbiased_minimum(s, d, rng) for s, d in zip(sinr, std)]
-    fix, error = _locate(lab, sounding, design, taken, frames, channels, prior)
+    fix, error = _locate(lab, sounding, design, taken, frames, channels, prior, chains)
     lab.link.progress()
     lab.clock.charge("estimate")
     measured = Measured(
@@ -99,11 +103,12 @@ def measure(
 def _quality(lab: Lab, sounding: Sounding, taken: Taken, frame: MeasuringFrame, user: int) -> Quality:
     array = lab.transmitters[user].name
     coarse = carrier.acquire(taken.capture, frame, near_hz=sounding.near(array, taken.radio))
-    found = carrier.refine(taken.capture, frame, coarse)
+    leaks = [sounding.near(other.name, taken.radio) for other in lab.transmitters if other.name != array]
+    capture, found, _ = cleaned(taken.capture, frame, carrier.refine(taken.capture, frame, coarse), [hz for hz in leaks if hz is not None])
     say(lab, replace(found.cfo, of=f"{array}-{lab.users[user]}", sources=(taken.file,)))
     channel = lab.user_channel[lab.users[user]]
     scale = float(receive_scale(lab.capability[taken.radio], taken.capture.gain_db)[channel])
-    return quality.measure(taken.capture, frame, found, scale=scale, channel=channel)
+    return quality.measure(capture, frame, found, scale=scale, channel=channel)
 
 
 def unbiased_minimum(values: NDArray[np.float64], std: NDArray[np.float64], rng: np.random.Generator, draws: int = 2000) -> tuple[float, float]:
@@ -113,26 +118,30 @@ def unbiased_minimum(values: NDArray[np.float64], std: NDArray[np.float64], rng:
     return least - (float(again.mean()) - least), float(again.std())
 
 
-def _locate(lab, sounding, design, taken, frames, channels, prior) -> tuple[Fix | None, float | None]:
+def _locate(lab, sounding, design, taken, frames, channels, prior, chains) -> tuple[Fix | None, float | None]:
     """Fix of the target from the first sensing array's capture, and how far off it is where the truth has been surveyed."""
     if prior is None or not lab.sensors:
         return None, None
     array = lab.sensors[0]
     heard = taken[array.radio]
     points = array.points(array.local(lab.positions))
+    uneven = chains.get(array.name, np.ones(array.elements))  # what is left behind the chains is an array as the geometry has it
     lights = []
     for device, transmitter in enumerate(lab.transmitters):
         frame = frames[transmitter.name]
         coarse = carrier.acquire(heard.capture, frame, near_hz=sounding.near(transmitter.name, array.radio))
         sounded = channels[transmitter.name].get(array.radio)
+        sent = chains.get(transmitter.name, np.ones(transmitter.elements))
         lights.append(
             Illumination(
-                frame.reference[..., 0], design.precoders[device, ..., 0], transmitter.points(lab.here()[device]), coarse.start, coarse.cfo_hz,
-                None if sounded is None else np.moveaxis(sounded.value[list(array.channels)], 1, -1),
+                frame.reference[..., 0], design.precoders[device, ..., 0] * sent, transmitter.points(lab.here()[device]), coarse.start, coarse.cfo_hz,
+                None if sounded is None else np.moveaxis(sounded.value[list(array.channels)] / (uneven[:, None, None] * sent), 1, -1),
             )
         )  # fmt: skip
-    samples = heard.amplitude(lab.capability[array.radio])[list(array.channels)]
+    tones = [0.0, *(light.cfo_hz for light in lights)]
+    samples, _, _ = spurs.remove(heard.amplitude(lab.capability[array.radio])[list(array.channels)], lab.scenario.signal.sample_rate_hz, tones)
     carrier_hz = lab.scenario.signal.carrier_hz
+    samples = samples / uneven[:, None].astype(np.complex64)
     echoes = observe(samples, lab.numerology, lights, points, carrier_hz)
     std = np.sqrt(np.diag(prior.covariance))
     middle = None if heard.capture.clock is None else heard.capture.clock.after(samples.shape[-1] / lab.scenario.signal.sample_rate_hz / 2)

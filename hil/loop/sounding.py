@@ -7,15 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hil.device import DeviceError
-from hil.estimate import carrier, channel, noise
+from hil.device import Capture, DeviceError
+from hil.estimate import carrier, channel, mirror, noise
 from hil.estimate.carrier import Carrier
 from hil.estimate.channel import ToneChannel
+from hil.estimate.mirror import Spurs
 from hil.estimate.stillness import Looks, pool
 from hil.knowledge import Estimate
 from hil.loop.lab import Lab, Taken
 from hil.waveform.amplitude import receive_scale
+from hil.waveform.frame import Frame
 from hil.waveform.sounding import SoundingFrame
 
 PILOTS = 24  # of the 28 symbols: the rest is preamble, header, closing
@@ -135,10 +138,10 @@ class Sounding:
 
     def _channel(self, array: str, taken: Taken, raw: bool) -> ToneChannel:
         lab, frame = self.lab, self.frames[array]
-        found = self.carrier(array, taken)
+        capture, found, _ = cleaned(taken.capture, frame, self.carrier(array, taken))
         scale = receive_scale(lab.capability[taken.radio], taken.capture.gain_db)
         more = {"window_s": None} if raw else {}
-        return channel.estimate(taken.capture, frame, found, scale=scale, **more)
+        return channel.estimate(capture, frame, found, scale=scale, **more)
 
     def carrier(self, array: str, taken: Taken) -> Carrier:
         """Carrier of one access point at one receiver; a short search where it was heard before."""
@@ -165,6 +168,12 @@ class Sounding:
         return Estimate("noise per tone", "users", value, covariance, "W", bound=covariance, assumptions=each[0][0].assumptions, sources=sources)
 
 
+def cleaned(capture: Capture, frame: Frame, found: Carrier, leakages_hz: Sequence[float] = ()) -> tuple[Capture, Carrier, Spurs]:
+    """A capture without what its receiver (DC, image) and other transmitters (leakage) add to a frame, and the carrier found in what is left."""
+    capture, spurs = mirror.clean(capture, frame, found, leakages_hz)
+    return capture, carrier.refine(capture, frame, found) if spurs.removed.any() else found, spurs
+
+
 def say(lab: Lab, estimate: Estimate, value: object = None, std: object = None, bound_std: object = None) -> None:
     """An `estimated` event; large values are summarised by the caller."""
     lab.event(
@@ -184,13 +193,15 @@ def sounded_knowledge(lab: Lab, looks: Sequence[Mapping[str, Mapping[str, ToneCh
         [[look[array.name][lab.user_radio[user]].response for look in looks] for user in lab.users] for array in lab.transmitters
     ]  # fmt: skip
     channels = [lab.user_channel[user] for user in lab.users]
-    covariance, bound = (
-        np.array([[sum(np.asarray(getattr(one, which))[channels[u]] for one in each) / len(each) ** 2 for u, each in enumerate(row)] for row in responses])
-        for which in ("covariance", "bound")
-    )
+
+    def pooled(which: str) -> NDArray:
+        return np.array([
+            [sum(np.asarray(getattr(one, which))[channels[u]] for one in each) / len(each) ** 2 for u, each in enumerate(row)] for row in responses
+        ])  # fmt: skip
+
     everything = [one for row in responses for each in row for one in each]
     return Estimate(
-        "channel", "users", values, covariance, "1", bound=bound, epoch=lab.clock.now(),
+        "channel", "users", values, pooled("covariance"), "1", bound=pooled("bound"), epoch=lab.clock.now(),
         above_threshold=all(one.above_threshold for one in everything), assumptions=everything[0].assumptions,
         residual_test=max(one.residual_test or 0.0 for one in everything),
     )  # fmt: skip

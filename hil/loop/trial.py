@@ -81,6 +81,7 @@ class Trial:
         self.promises: list[float] = self.before.promises if self.before else []
         self.explored: Explored | None = None
         self.infeasible: Infeasible | None = None  # the first design that could not be had
+        self.chains: dict[str, NDArray[np.complex128]] = {}  # array -> complex gain of each element's chain, of rms 1, where it is known
         self._standing: float | None = None  # promise of the last round where the elements stand now, decibels
         self._knowledge = 0
         self._fix: tuple[Estimate, Instant] | None = None
@@ -211,7 +212,7 @@ class Trial:
         version = lab.next_version()
         self._say_designed(design, version, verdict, knowledge)
         frames = measuring.push(lab, design, version, self._payload_seed())
-        measured = measuring.measure(lab, self.sounding, design, version, frames, channels, self._prior(), self._rng("minimum"))
+        measured = measuring.measure(lab, self.sounding, design, version, frames, channels, self._prior(), self.chains, self._rng("minimum"))
         if measured.fix is not None and measured.fix.above_threshold and measured.fix.estimate.epoch is not None:
             self._fix = (measured.fix.estimate, measured.fix.estimate.epoch)
         return Round(lab.round, designer.name, design, measured, verdict, moved)
