@@ -122,8 +122,9 @@ def judged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for one in found:
         last = one["robust"]
         within = sum(each["inside"] for each in one["sets"])
+        promises = f"{last['promised']:9.2f} {last['bound']:7.2f} {last['round']:7d}   {one['kept']}/{one['made']}   {within}/{one['made']}"
         print(f"{one['seed']:4d}   " + "".join(f"{one[name]['measured']:11.2f}" for name in NAMES)
-              + f"   {'':24}{last['promised']:9.2f} {last['bound']:7.2f} {last['round']:7d}   {one['kept']}/{one['made']}   {within}/{one['made']}")  # fmt: skip
+              + f"   {'':24}{promises}")  # fmt: skip
     results = []
 
     def add(what: str, value: float, bar: float | None = None, ok: bool = True) -> None:
@@ -155,8 +156,8 @@ def judged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     still = np.median([value for one in found for each in one["sets"] for value in each["still"]])
     add("size of a set over the Cramer-Rao set of a room where nothing moves, median", still)
     shortfalls = sum(broken(one["nominal"]) for one in found)
-    add(f"trials in which a nominal design, taken at its word, breaks it, of {trials} (99 %: {interval(shortfalls, trials)})", shortfalls / trials, 0.05,
-        binomtest(shortfalls, trials).proportion_ci(0.99, method="exact").low > 0.05)  # fmt: skip
+    add(f"trials in which a nominal design, taken at its word, breaks it, of {trials} (99 %: {interval(shortfalls, trials)})",
+        shortfalls / trials, 0.05, binomtest(shortfalls, trials).proportion_ci(0.99, method="exact").low > 0.05)  # fmt: skip
     worst = np.median([min(np.min(np.array(one["nominal"]["upper"])) - one["nominal"]["predicted"], 0.0) for one in found])
     add("nominal: how far below its word, median of all trials, dB", worst)
     verdicts = sum(one["passed"] for one in found) / sum(one["rounds"] for one in found)

@@ -151,9 +151,17 @@ class Trial:
                 self.explored, self._paths = learn(lab, self.explored, self._paths, here, links, tell=False)
             lab.follow(self.before.version)
             return
-        self.explored = explore(lab, self.sounding)
-        self._paths = fit_paths(lab, self.explored)
+        self._visit()
         lab.run.round_ends(0, "explore")
+
+    def explore(self) -> None:
+        """Everything before the first round: devices, levels, the visits along the rails and the paths they tell."""
+        self.set_up()
+        self._visit()
+
+    def _visit(self) -> None:
+        self.explored = explore(self.lab, self.sounding)
+        self._paths = fit_paths(self.lab, self.explored)
 
     def set_up(self) -> None:
         """Devices opened and compared, sounding frames loaded, receive gains set, noise heard."""
@@ -227,9 +235,9 @@ class Trial:
         lab.enter(State.ESTIMATING, "heard")
         looks = [self.sounding.understand(look, raw=False) for look in heard]
         links = self.sounding.links(looks)
-        knowledge = self._know(sounded_knowledge(lab, looks, links), self._moving(links))
+        knowledge = self.know(sounded_knowledge(lab, looks, links), self._moving(links))
         self._map_again(links)
-        if moved and (lab.round > 0 or not self._trusted) and self.explored is not None:
+        if moved and (lab.round > 0 or not self.trusted) and self.explored is not None:
             self.explored, self._paths = learn(lab, self.explored, self._paths, lab.here(), links)
         lab.clock.charge("estimate")
         lab.enter(State.DESIGNING, "channels known")
@@ -258,12 +266,12 @@ class Trial:
         if self._standing is not None and self._searched is self._paths:
             return lab.here()  # nothing was learnt since the last search: the fast loop, precoders only
         self._searched = self._paths
-        if not self._trusted:
+        if not self.trusted:
             lab.event("warned", id="paths-untrusted", device="", fix="more visits, a quieter room or more power",
                       message="a path fit does not predict its own visits: no position is designed on it, the best one tried is kept")  # fmt: skip
             return self._best[1] if self._best is not None else self.problem.spread
         lab.enter(State.DESIGNING, "where to go")
-        knowledge = self._know(None)
+        knowledge = self.know(None)
         design = self._design(designer, self.problem, knowledge)
         file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
         self._say_decided(design, None, "positions", file)
@@ -320,7 +328,7 @@ class Trial:
         return int(self._rng("payload").integers(1 << 31))
 
     @property
-    def _trusted(self) -> bool:
+    def trusted(self) -> bool:
         """Every link has a path fit that predicts what it was not told."""
         return bool(self._paths) and all(fit.above_threshold for fit in self._paths.values())
 
@@ -332,7 +340,7 @@ class Trial:
         now = np.array([[links[t, u].moving for u in range(len(self.lab.users))] for t in range(len(self.lab.transmitters))])
         return now if self.explored is None else np.where(now > 2.0 * self.explored.moving, now, self.explored.moving)
 
-    def _know(self, channel: Estimate | None, moving: NDArray[np.float64] | None = None) -> Knowledge:
+    def know(self, channel: Estimate | None, moving: NDArray[np.float64] | None = None) -> Knowledge:
         """What a designer may see now. The ball around a channel: its estimate's error, and added to it what moves, twice its size, as the
         moving echo was there with one phase when the channel was sounded and will be with another when the design is on the air."""
         lab = self.lab
