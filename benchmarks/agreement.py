@@ -119,10 +119,10 @@ def scene(seed: int, changes: Mapping[str, Any]) -> Compared:
     with tempfile.TemporaryDirectory() as runs, hil.open(bench, seed=seed, runs=runs, world=world) as lab:
         trial, loop = lab.trial, lab.trial.lab
         trial.explore()
-        loop.designer = "somewhere"
         layout = trial.problem.random_positions(1)[0]
         unvisited = None
         if trial.trusted:
+            loop.designer = "unvisited"
             loop.move(layout, "design")
             loop.enter(State.IDLE, "where nobody has been")
             loop.enter(State.DESIGNING, "paths known")
@@ -131,6 +131,7 @@ def scene(seed: int, changes: Mapping[str, Any]) -> Compared:
             frames = measuring.push(loop, guess, (version := loop.next_version()), seed)
             found = measuring.measure(loop, trial.sounding, guess, version, frames, {}, None, {}, rng)
             unvisited = found.sinr_db - foreseen(problem, knowledge, guess)
+        loop.designer = "somewhere"
         made = trial.one(Somewhere(layout=layout))
         assert made.design.predicted_each is not None
         true = true_sinr(held["world"], loop, made.design, trial.problem.residual)
