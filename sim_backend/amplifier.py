@@ -43,21 +43,27 @@ class Amplifier:
         """Amplitude gain of a vanishing input at the carrier's own frequency."""
         return self.gain * complex(sum(terms[0] for _, terms in self.branches) if self.branches else 1.0)
 
-    def bends(self, amplitude: float) -> float:
-        """By how much of itself a steady sample of this amplitude leaves the straight line; infinite for an amplifier that also filters."""
+    def response(self, amplitude: float) -> complex:
+        """Gain of a steady sample of this amplitude, in the closed forms above; of `memory` with all its delays in step."""
         power = amplitude**2
-        if self.model == "memory":
-            return math.inf
         if self.model == "rapp":
             smoothness, knee, *turn = self.curve
             angle = sum(c * power ** (i + 1) for i, c in enumerate(turn))
-            return abs(cmath.exp(1j * angle) * (1.0 + (amplitude / knee) ** (2.0 * smoothness)) ** (-0.5 / smoothness) - 1.0)
+            return self.gain * cmath.exp(1j * angle) * (1.0 + (amplitude / knee) ** (2.0 * smoothness)) ** (-0.5 / smoothness)
         if self.model == "cubic":
-            return abs(complex(*self.curve)) * power
+            c = complex(*self.curve)
+            edge = 1.0 / (3.0 * abs(c)) if c else math.inf
+            return self.gain * (1.0 + c * min(power, edge)) * (math.sqrt(edge / power) if power > edge else 1.0)
         if self.model == "saleh":
             s, c, d = self.curve
-            return abs(cmath.exp(1j * c * power / (1.0 + d * power)) / (1.0 + s * power) - 1.0)
-        return 0.0
+            return self.gain * cmath.exp(1j * c * power / (1.0 + d * power)) / (1.0 + s * power)
+        if self.model == "memory":
+            return self.gain * complex(sum(a * power**i for _, terms in self.branches for i, a in enumerate(terms)))
+        return complex(self.gain)
+
+    def bends(self, amplitude: float) -> float:
+        """By how much of itself a steady sample of this amplitude leaves the straight line; infinite for an amplifier that also filters."""
+        return math.inf if self.model == "memory" else abs(self.response(amplitude) / self.gain - 1.0)
 
     def apply(self, x: NDArray[np.complex64], out: NDArray[np.complex64], branch: int = 0) -> int:
         """One branch's output for samples x (sample,), its delay apart; answers how many samples were beyond the curve and held."""

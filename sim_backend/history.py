@@ -37,6 +37,11 @@ class Program:
         """(transmit channel, bin), fractions of full scale; the waveform is the sum over k of spectrum[k] exp(j 2 pi k n/period)."""
         return scipy.fft.fft(self.codes, axis=1, norm="forward") / np.float32(self.full_scale)
 
+    @cached_property
+    def largest(self) -> NDArray[np.float64]:
+        """(transmit channel,) amplitude of the largest sample, fraction of full scale."""
+        return np.abs(self.codes).max(axis=1).astype(float) / self.full_scale
+
 
 @dataclass(eq=False)
 class Airing:
@@ -75,7 +80,8 @@ class Airing:
     @cached_property
     def _radiated(self) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
         chains = transmit.Chains.ideal(self.channels.size) if self.chains is None else self.chains
-        return transmit.radiated(self.program.spectrum[self.channels], self.amplitude, chains, self.rate)
+        sent, largest = self.program.spectrum[self.channels], self.program.largest[self.channels]
+        return transmit.radiated(sent, largest, self.amplitude, chains, self.rate)
 
     def overlaps(self, begin: Instant, end: Instant) -> bool:
         return self.start < end and (self.stop is None or begin < self.stop)

@@ -92,12 +92,13 @@ def chain_delay(chain: Chain, seed: int, radio: str, side: str, channels: NDArra
 
 
 def radiated(
-    sent: NDArray[np.complex64], amplitude: NDArray[np.float64], chains: Chains, rate: float
+    sent: NDArray[np.complex64], largest: NDArray[np.float64], amplitude: NDArray[np.float64], chains: Chains, rate: float
 ) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
     """What comes out at the antenna ports, and how many samples each amplifier held.
 
-    sent: (element, bin) a program's spectrum in fractions of full scale, fft order. amplitude: (element,) square-root watts at the port of
-    full scale through a nominal chain. rate: of the codes, hertz. Answers (element, 4 x bins), square-root watts, fft order.
+    sent: (element, bin) a program's spectrum in fractions of full scale, fft order. largest: (element,) of its samples. amplitude:
+    (element,) square-root watts at the port of full scale through a nominal chain. rate: of the codes, hertz. Answers
+    (element, 4 x bins), square-root watts, fft order.
     """
     elements, period = sent.shape
     held = np.zeros(elements, np.int64)
@@ -115,20 +116,13 @@ def radiated(
     out = np.zeros((elements, OVERSAMPLING * period), np.complex64)
     amplifier = chains.amplifier
     grid = scipy.fft.next_fast_len(OVERSAMPLING * period)
+    peak = HEADROOM * amplitude * np.abs(chains.gain) * (largest * (1.0 + np.abs(chains.image)) + np.abs(chains.leakage))
     for e in range(elements):
-        if _straight(amplifier, centred[e]):
-            own = centred[e] if amplifier.gain == 1.0 else centred[e] * np.float32(amplifier.gain)
-            _place(own, out[e])
+        if amplifier.bends(float(peak[e])) < STRAIGHT:
+            _place(centred[e] if amplifier.gain == 1.0 else centred[e] * np.float32(amplifier.gain), out[e])
         else:
             held[e] = _amplified(amplifier, centred[e], grid, rate / period, out[e])
     return out, held
-
-
-def _straight(amplifier: Amplifier, centred: NDArray[np.complex64]) -> bool:
-    if amplifier.model == "linear":
-        return True
-    largest = HEADROOM * float(np.abs(scipy.fft.ifft(centred, norm="forward")).max())
-    return amplifier.bends(largest) < STRAIGHT
 
 
 def _place(centred: NDArray[np.complex64], out: NDArray[np.complex64]) -> None:
