@@ -14,7 +14,7 @@ import itertools
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -22,17 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.clock import Instant
-from sim_backend import interpolator, kernels
-from sim_backend.history import Airing, Tuning
+from sim_backend import bundle, interpolator, kernels, phasenoise, sweep
+from sim_backend.history import Airing, Phase, Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.paths import Rays
 
 Kept = TypeVar("Kept")
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Still = tuple[Hashable, int]  # a geometry and the age of a transmission, in AGE_S
 AGE_S = 4.0  # a table holds for so long: oscillators drift, and the path phase runs at the actual frequency
 MOST_BINS = 1 << 22
+PLAN = 64  # blocks of a receiver's grid for which rays are bundled alike
 
 
 class Scene(Protocol):
@@ -90,19 +90,22 @@ def channel_filter(frequency: NDArray[np.float64], rate: float) -> NDArray[np.fl
     return 0.5 + 0.5 * np.cos(np.pi * np.clip((np.abs(frequency) / rate - 0.4) / 0.1, 0.0, 1.0))
 
 
-def heard_bins(airing: Airing, tuning: Tuning) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Bins of a transmission that pass a receiver's filter, ascending, and the filter's amplitude there."""
-    period = airing.program.period
-    bins = np.arange(-2 * period, 2 * period)
-    amplitude = channel_filter(bins * (airing.rate / period) + (airing.carrier - tuning.carrier), tuning.rate)
-    heard = np.flatnonzero(amplitude > 0.0)
-    return bins[heard], amplitude[heard]
-
-
 def element_spectra(airing: Airing, tuning: Tuning) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
-    """(element, bin) in square-root watts behind the receiver's filter, and the bins."""
-    bins, amplitude = heard_bins(airing, tuning)
-    return np.take(airing.spectrum, bins % airing.bins_per_period, axis=1) * amplitude.astype(np.float32), bins
+    """(element, bin) in square-root watts behind the receiver's filter, and the bins that pass it, ascending."""
+    most = airing.bins_per_period
+    bins = np.arange(-(most // 2), most - most // 2)
+    amplitude = channel_filter(bins * (airing.rate / airing.program.period) + (airing.carrier - tuning.carrier), tuning.rate)
+    heard = np.flatnonzero(amplitude > 0.0)
+    spectrum = np.take(airing.spectrum, bins[heard] % most, axis=1)
+    return spectrum * amplitude[heard].astype(np.float32), bins[heard]
+
+
+class Gate(NamedTuple):
+    """Receiver ticks [begin, end) of a transmission, delayed by the shortest still path at its start; and the longest, seconds."""
+
+    begin: int
+    end: int
+    longest: float
 
 
 class Window(NamedTuple):
@@ -121,6 +124,15 @@ class Window(NamedTuple):
     def instants(self, begin: int = 0, end: int | None = None) -> list[Instant]:
         return [Instant(int(w), float(f)) for w, f in zip(self.whole[begin:end], self.fraction[begin:end])]
 
+    def track(self, phase_noise: Phase, lag: float = 0.0) -> tuple[NDArray[np.float32], int]:
+        """Phase noise of a synthesiser over the window and `lag` seconds before it, on the grid of true time, and the number of its first
+        point."""
+        key, rms = phase_noise
+        grid = phasenoise.GRID_HZ
+        first = int(self.whole[0]) * grid + math.floor((self.fraction[0] - lag) * grid) - 1
+        last = int(self.whole[-1]) * grid + math.ceil(self.fraction[-1] * grid) + 2
+        return phasenoise.track(key, rms, first, last - first + 1), first
+
 
 class Medium:
     """Carries transmissions to receivers through a scene. What was computed is kept, least recently used first to go."""
@@ -137,56 +149,81 @@ class Medium:
         """Add what the antennas hear, (antenna, sample) in square-root watts, from receiver tick `first`, whole blocks."""
         window = Window.of(tuning, first, out_re.shape[1] // BLOCK)
         ends = window.instants()
-        for airing in airings:
-            if airing.channels.size and airing.overlaps(ends[0].after(-1e-3), ends[-1]):
-                self._add(tuning, airing, window, ends, out_re, out_im)
+        heard = [a for a in airings if a.channels.size and a.overlaps(ends[0].after(-1e-3), ends[-1])]
+        noisy = tuning.phase_noise[1] > 0.0 or any(airing.phase_noise[1] > 0.0 for airing in heard)
+        receiver = self._unsteadiness(tuning, window) if noisy else np.zeros(0, np.float32)
+        for airing in heard:
+            self._add(tuning, airing, window, ends, receiver, out_re, out_im)
 
     def _add(
-        self, tuning: Tuning, airing: Airing, window: Window, ends: list[Instant], out_re: NDArray[np.float32], out_im: NDArray[np.float32]
+        self,
+        tuning: Tuning,
+        airing: Airing,
+        window: Window,
+        ends: list[Instant],
+        receiver: NDArray[np.float32],
+        out_re: NDArray[np.float32],
+        out_im: NDArray[np.float32],
     ) -> None:
-        transmitter, receiver = airing.radio, tuning.radio
+        pair = airing.radio, tuning.radio
         tx, rx = airing.oscillator, tuning.oscillator
         relation = np.empty((6, len(ends)))
         kernels.relate(
             rx.head, rx.lines, tuning.carrier, tx.head, tx.lines, airing.carrier, airing.rate, airing.first_tick,
             airing.program.period, window.whole, window.fraction, relation,
         )  # fmt: skip
+        parts: list[tuple[int, int, Still | Rays]] = []
+        for begin, end, still in self._stretches(airing, tuning, ends):
+            parts.append((begin, end, self._scene.static(*pair, ends[begin : end + 1]) if still is None else still))
+        parts.append((0, len(ends) - 1, self._scene.moving(*pair, ends)))
         gate = self._gate(airing, tuning)
+        longest = max([gate.longest] + [float(part[2].delay.max()) for part in parts if isinstance(part[2], Rays) and part[2].delay.size])
+        track, first = window.track(airing.phase_noise, longest) if receiver.size else (receiver, 0)
 
-        def play(table: Table, begin: int, end: int, delay: Floats, gain: NDArray[np.complex128], source: Ints, antenna: Ints) -> None:
-            kernels.rays(
+        def common(table: Table, begin: int, end: int) -> tuple[Any, ...]:
+            return (
                 table.planes, table.length, table.scale, table.spin, airing.rate, airing.carrier, airing.phase - tuning.phase,
-                interpolator.weights(), np.ascontiguousarray(relation[:, begin : end + 1]),
-                np.ascontiguousarray(delay), np.ascontiguousarray(gain), source, antenna,
-                window.first + begin * BLOCK, begin * BLOCK, gate[0], gate[1], out_re, out_im,
+                interpolator.filters(), np.ascontiguousarray(relation[:, begin : end + 1]), window.whole[begin : end + 1],
+                window.fraction[begin : end + 1], track, first, receiver[begin * BLOCK : end * BLOCK],
+                window.first + begin * BLOCK, begin * BLOCK, gate.begin, gate.end,
             )  # fmt: skip
 
-        def play_rays(begin: int, end: int, rays: Rays) -> None:
-            if rays.delay.size == 0:
-                return
-            table = self._signals(airing, tuning)
-            _, paths, antennas, elements = rays.delay.shape
-            source = np.tile(np.arange(elements), paths * antennas)
-            antenna = np.tile(np.repeat(np.arange(antennas), elements), paths)
-            flat = (end - begin + 1, -1)
-            play(table, begin, end, rays.delay.reshape(flat), rays.gain.reshape(flat).astype(complex), source, antenna)
+        for begin, end, part in parts:
+            if not isinstance(part, Rays):
+                table = self._response(airing, tuning, part, ends[begin])
+                sweep.still(*common(table, begin, end), table.delay, out_re, out_im)
+            elif part.delay.size:
+                table = self._signals(airing, tuning)
+                still_there = part is not parts[-1][2]
+                for low, high, plan in self._plans(airing, tuning, window, begin, end, still_there):
+                    rays = Rays(part.delay[low - begin : high - begin + 1], part.gain[low - begin : high - begin + 1])
+                    arguments = common(table, low, high)
+                    sides = _factored(rays, plan, arguments[8], airing, table)
+                    sweep.bundles(*arguments, plan, *sides, out_re, out_im)
 
-        for begin, end, still in self._stretches(airing, tuning, ends):
-            if still is None:
-                play_rays(begin, end, self._scene.static(transmitter, receiver, ends[begin : end + 1]))
-            else:
-                table = self._response(airing, tuning, still, ends[begin])
-                antennas = table.planes.shape[0]
-                shape = (end - begin + 1, antennas)
-                play(table, begin, end, np.full(shape, table.delay), np.ones(shape, complex), np.arange(antennas), np.arange(antennas))
-        play_rays(0, len(ends) - 1, self._scene.moving(transmitter, receiver, ends))
+    def _plans(
+        self, airing: Airing, tuning: Tuning, window: Window, begin: int, end: int, static: bool
+    ) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        """Runs of blocks and how their rays are bundled, as it is best when a stretch of PLAN blocks of the receiver's grid begins: cutting
+        a request differently changes nothing."""
+        first = window.first // BLOCK
+        for number in range((first + begin) // PLAN, (first + end - 1) // PLAN + 1):
+            at = [tuning.oscillator.tick(number * PLAN * BLOCK, tuning.rate)]
+            look = self._scene.static if static else self._scene.moving
+            delay, gain = look(airing.radio, tuning.radio, at)
+            plan = np.empty((delay[0].size, 6), np.int64)
+            delays, gains = np.ascontiguousarray(delay[0]), np.ascontiguousarray(gain[0], dtype=complex)
+            count = bundle.plan(delays, gains, airing.carrier, tuning.rate, plan)
+            yield max(number * PLAN - first, begin), min((number + 1) * PLAN - first, end), plan[:count]
 
-    def _gate(self, airing: Airing, tuning: Tuning) -> tuple[int, int]:
-        """Receiver ticks [begin, end) of a transmission, delayed by the shortest path at its start."""
-        rays = self._scene.static(airing.radio, tuning.radio, [airing.start])
-        common = float(rays.delay.min()) if rays.delay.size else 0.0
-        ticks = [tuning.oscillator.next_tick(at.after(common), tuning.rate) if at else 1 << 62 for at in (airing.start, airing.stop)]
-        return ticks[0], ticks[1]
+    def _gate(self, airing: Airing, tuning: Tuning) -> Gate:
+        def build() -> Gate:
+            rays = self._scene.static(airing.radio, tuning.radio, [airing.start])
+            shortest, longest = (float(rays.delay.min()), float(rays.delay.max())) if rays.delay.size else (0.0, 0.0)
+            ticks = [tuning.oscillator.next_tick(at.after(shortest), tuning.rate) if at else 1 << 62 for at in (airing.start, airing.stop)]
+            return Gate(ticks[0], ticks[1], longest)
+
+        return self._kept(("gate", airing.number, airing.stop, *_tuned(tuning)), build, lambda _: 64)
 
     def _stretches(self, airing: Airing, tuning: Tuning, ends: list[Instant]) -> list[tuple[int, int, Still | None]]:
         """Runs of blocks (begin, end, key) with one table each; key None where an antenna moves."""
@@ -240,13 +277,22 @@ class Medium:
         return self._kept(key, lambda: element_spectra(airing, tuning), lambda found: found[0].nbytes + found[1].nbytes)
 
     @staticmethod
+    def _unsteadiness(tuning: Tuning, window: Window) -> NDArray[np.float32]:
+        """Phase noise of a receiver, (sample,) rad."""
+        out = np.empty((window.whole.size - 1) * BLOCK, np.float32)
+        track, first = window.track(tuning.phase_noise)
+        sweep.wobble(window.whole, window.fraction, first, track, out)
+        return out
+
+    @staticmethod
     def _table(spectra: NDArray[np.complex64], bins: NDArray[np.int64], airing: Airing, tuning: Tuning, delay: float) -> Table:
         period = airing.program.period
         grid = Grid.of(period, airing.rate, tuning.rate)
         lift = round((airing.carrier - tuning.carrier) * period / airing.rate)  # bins: centre the table in the receiver's band
         spectrum = np.zeros((spectra.shape[0], grid.length), np.complex64)
         spectrum[:, ((bins + lift) * grid.repeats) % grid.length] = spectra
-        return Table(interpolator.planes(spectrum), grid.length, grid.scale, lift / period, delay)
+        overhang = math.ceil(0.5 * grid.scale * airing.rate / tuning.rate * BLOCK) + 96
+        return Table(interpolator.planes(spectrum, overhang), grid.length, grid.scale, lift / period, delay)
 
     def _kept(self, key: Hashable, build: Callable[[], Kept], size: Callable[[Kept], int]) -> Kept:
         with self._lock:
@@ -259,6 +305,19 @@ class Medium:
             while len(self._shelf) > 1 and sum(size for _, size in self._shelf.values()) > self._room:
                 self._shelf.popitem(last=False)
         return made
+
+
+def _factored(rays: Rays, plan: NDArray[np.int64], relation: Floats, airing: Airing, table: Table) -> tuple[Any, ...]:
+    """Sides of bundles, as `sweep.bundles` reads them."""
+    ends, _, antennas, elements = rays.delay.shape
+    size = ends, plan.shape[0]
+    common, early, late = np.empty(size), np.zeros((*size, elements)), np.zeros((*size, antennas))
+    leave, arrive = np.zeros((*size, elements), complex), np.zeros((*size, antennas), complex)
+    bundle.factor(
+        np.ascontiguousarray(rays.delay), np.ascontiguousarray(rays.gain, dtype=complex), plan, relation,
+        airing.carrier - table.spin * airing.rate, airing.rate * table.scale, common, leave, early, arrive, late,
+    )  # fmt: skip
+    return common, leave, early, arrive, late
 
 
 def _tuned(tuning: Tuning) -> tuple[Hashable, ...]:
