@@ -18,6 +18,8 @@ from hil.clock import Clock, Instant
 from hil.device import Capability
 from sim_backend import noise, receive, seeds, transmit
 from sim_backend.converter import noise_power
+from sim_backend.faults import Faults
+from sim_backend.faults import parse as parse_faults
 from sim_backend.history import Airing, Phase, Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.medium import Medium
@@ -26,7 +28,7 @@ from sim_backend.oscillator import Oscillator, draw
 from sim_backend.radio import Radio, with_bits
 from sim_backend.scene import Room, antennas, draw_scatterers, draw_target
 from sim_backend.settings import Emulated
-from sim_backend.stage import Axis, Stage
+from sim_backend.stage import Stage, journey, neighbours
 from sim_backend.truth import Truth
 
 MEMORY_S = 30.0  # how long ended transmissions and moves are remembered
@@ -41,6 +43,7 @@ class World:
         self.oscillators = dict(oscillators)
         self.medium = Medium(room)
         self.windows: deque[tuple[Tuning, int, int]] = deque(maxlen=64)  # the latest captures: tuning, first tick, samples
+        self.faults = Faults()
         self.truth = Truth(self)
         self._radios: dict[str, Radio] = {}
         self._stages: dict[str, Stage] = {}
@@ -155,14 +158,15 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
 
     site: carrier_hz; seed (of noise, scatterers, target, latencies, phases); radios [name, serial, part, capability {fields of
     `Capability`}, antennas [transmit, receive (channel or None), origin_m, axis, offset_m, stage, stage_axis, sign, gain_dbi]];
-    stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm},
-    settle_ms (default 120), homed (default True)]; target {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table
-    of `settings.Emulated`, whose seed draws the imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
+    stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm, carriage_mm (default 0)},
+    settle_ms (how long a move waits, default 120), approach ("+", "-" or None), homed (default True)];
+    target {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table of `settings.Emulated`, whose seed
+    draws the imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
     """
     emulated = Emulated.parse(site.get("emulated") or {})
     seed = int(site.get("seed", 1))
-    stages = {item["name"]: {name: Axis.parse(axis) for name, axis in item["axes"].items()} for item in site.get("stages", ())}
-    journeys = {name: Journey({axis: value.start for axis, value in axes.items()}) for name, axes in stages.items()}
+    stages = {item["name"]: item for item in site.get("stages", ())}
+    journeys = {name: journey(item, emulated) for name, item in stages.items()}
     target = draw_target(emulated, site.get("target"), seed)
     room = Room(
         float(site["carrier_hz"]),
@@ -182,10 +186,8 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
         plain = {"part": item.get("part", ""), "serial": item.get("serial", "")} | dict(item["capability"])
         capability = Capability(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
         world._radios[item["name"]] = Radio(world, item["name"], with_bits(capability, emulated.receiver.bits), oscillators[item["name"]])
-    for item in site.get("stages", ()):
-        name = item["name"]
+    for name, item in stages.items():
         world._journeys[name] = journeys[name]
-        settle = 1e-3 * float(item.get("settle_ms", 120.0)) if emulated.stage.settle is None else emulated.stage.settle
-        homed = bool(item.get("homed", True))
-        world._stages[name] = Stage(world, name, stages[name], journeys[name], settle, emulated.stage.repeatability, homed)
+        world._stages[name] = Stage(world, item, journeys[name], neighbours(site["radios"], item))
+    world.faults = parse_faults(emulated.faults, world.radios, world.stages, clock.now())
     return world
