@@ -242,6 +242,54 @@ def report(
     look.report(_speak("report", quiet, verbose, json, color), run, runs, out)
 
 
+@app.command(cls=Exampled, rich_help_panel="look", epilog="hil compare last~1 last\nhil compare k7qd p2xa 9b8z --json")
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="runs; the first is what others are compared with")],
+    runs: Runs = Path("runs"),
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Runs side by side: settings, numbers, agreement."""
+    from hil.commands import compare
+
+    compare.compare(_speak("compare", quiet, verbose, json, color), names, runs)
+
+
+@app.command(cls=Exampled, rich_help_panel="look", epilog="hil replay\nhil replay last~1 --json")
+def replay(
+    run: RunName = "last", runs: Runs = Path("runs"), quiet: Quiet = False, verbose: Verbose = 0, json: Json = False,
+    color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Recompute every estimate from a run's captures and compare."""
+    from hil.commands import replay
+
+    raise typer.Exit(replay.replay(_speak("replay", quiet, verbose, json, color), run, runs))
+
+
+@app.command(cls=Exampled, rich_help_panel="look", epilog="hil verify\nhil verify runs/20260314-152033-quickstart-k7qd")
+def verify(
+    run: RunName = "last", runs: Runs = Path("runs"), quiet: Quiet = False, verbose: Verbose = 0, json: Json = False,
+    color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Hashes and completeness of a run's folder."""
+    from hil.commands import folders
+
+    raise typer.Exit(folders.verify(_speak("verify", quiet, verbose, json, color), run, runs))
+
+
+@app.command(cls=Exampled, rich_help_panel="look", epilog="hil export last --out captures\nhil export k7qd --out captures --split")
+def export(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="an empty folder, or a new one")],
+    run: RunName = "last",
+    split: Annotated[bool, typer.Option("--split", help="one channel per file, as many viewers want")] = False,
+    runs: Runs = Path("runs"),
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Hand over a run's captures as SigMF, with its tables and events."""
+    from hil.commands import folders
+
+    folders.export(_speak("export", quiet, verbose, json, color), run, runs, out, split)
+
+
 @app.command(cls=Exampled, rich_help_panel="serve", epilog="hil node node.toml\nhil node node.toml -v")
 def node(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="node.toml")],

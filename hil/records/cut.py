@@ -21,7 +21,7 @@ def after_last_recorded(run: Run) -> Run:
         _cut_lines(folder / "events.jsonl", keep, aside)
         _cut_lines(folder / "timing.jsonl", keep, aside)
         _cut_lines(folder / "results.csv", rows, aside)
-        for path in _unclaimed(folder, kept):
+        for path in unclaimed(folder, kept):
             target = aside / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
@@ -45,7 +45,7 @@ def _cut_lines(path: Path, keep: int, aside: Path) -> None:
         os.truncate(path, 0)
 
 
-def _unclaimed(folder: Path, kept: tuple[dict[str, Any], ...]) -> list[Path]:
+def unclaimed(folder: Path, kept: tuple[dict[str, Any], ...]) -> list[Path]:
     """Captures, designs and fields that no kept event names."""
     claimed = {event["file"] for event in kept if event.get("file")}
     claimed |= {file.removesuffix("data") + "meta" for file in claimed if file.endswith("-data")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+RUN_FORMAT = "hil.run.v1"
 CAPTURE_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import json
@@ -45,9 +46,43 @@ class Run:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._begin(folder)
+        self.events, self.dropped, self._last_line = self._read_events()
+        self._require_event_format()
+
+    @classmethod
+    def leniently(cls, folder: Path) -> Run:
+        """For `hil verify`: damaged event lines are left out wherever they stand."""
+        run = cls.__new__(cls)
+        run._begin(folder)
+        path = folder / "events.jsonl"
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        run.events = tuple(event for event in map(events.decode, lines) if event is not None)
+        run.dropped, run._last_line = len(lines) - len(run.events), b""
+        run._require_event_format()
+        return run
+
+    def _begin(self, folder: Path) -> None:
         self.folder, self.name = folder, folder.resolve().name
         self.about: dict[str, Any] = self._json("run.json")
-        self.events, self.dropped, self._last_line = self._read_events()
+        self._require_format("run.json", self.about.get("format"), layout.RUN_FORMAT)
+
+    def _require_event_format(self) -> None:
+        for event in self.of("started"):
+            self._require_format("events.jsonl", event.get("format", events.FORMAT), events.FORMAT)
+
+    def _require_format(self, file: str, found: Any, known: str) -> None:
+        if found != known:
+            raise RecordError(
+                "run-format", "written in a format this version does not know", where=f"{self.name} {file}", found=str(found), allowed=known,
+                fix=f"read it with the version that wrote it (hil {self.about.get('hil') or 'unknown'})",
+            )  # fmt: skip
+
+    def until(self, n: int) -> Run:
+        """The same run as it stood before event n; files that came later are still there."""
+        earlier = copy.copy(self)
+        earlier.events = self.events[:n]
+        return earlier
 
     # ---- how far it came
 
@@ -172,9 +207,7 @@ class Run:
     def capture(self, name: str, verify: bool = False) -> sigmf.Recorded:
         """One capture with its samples and positions. verify: compare the data's SHA-512 first."""
         name = name.removeprefix("captures/").removesuffix(".sigmf-data")
-        meta = self._json(
-            layout.meta_file(name), missing=f"captures: {', '.join(self.captures[:8])}" + (" ..." if self.captures[8:] else "")
-        )
+        meta = self.metadata(name)
         path = self.folder / layout.data_file(name)
         if verify and (found := files.sha512_of(path)) != meta["global"]["core:sha512"]:
             raise RecordError(
@@ -185,6 +218,13 @@ class Run:
                 allowed=meta["global"]["core:sha512"][:16] + "...",
             )
         return sigmf.recorded(name, meta, path.read_bytes())
+
+    def metadata(self, capture: str) -> dict[str, Any]:
+        """The SigMF metadata of one capture."""
+        file = layout.meta_file(capture)
+        there = self.captures if not (self.folder / file).exists() else []
+        held: dict[str, Any] = self._json(file, missing=f"captures: {', '.join(there[:8])}" + (" ..." if there[8:] else ""))
+        return held
 
     def design(self, round: int, designer: str, step: str = "") -> Design:
         """The design of a round as its designer made it."""
@@ -199,7 +239,11 @@ class Run:
     def fields(self) -> Iterator[tuple[int, str, str, dict[str, NDArray[Any]]]]:
         """(round, transmitter, user, arrays) of each channel along a rail (`layout.RAIL`), in the order of the `mapped` events."""
         for event in self.of("mapped"):
-            yield event["round"], event["transmitter"], event["user"], self._npz(event["file"])
+            yield event["round"], event["transmitter"], event["user"], self.field_arrays(event["file"])
+
+    def field_arrays(self, file: str) -> dict[str, NDArray[Any]]:
+        """The channel along one rail, by the file its `mapped` event names."""
+        return self._npz(file)
 
     def _npz(self, file: str) -> dict[str, NDArray[Any]]:
         path = self.folder / file

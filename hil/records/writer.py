@@ -25,7 +25,6 @@ from hil.records import cut, events, files, layout, names, results, sigmf
 from hil.records.growing import Growing
 from hil.records.reader import read
 
-FORMAT = "hil.run.v1"
 HOWS = ("converged", "limit", "interrupted", "fault", "safe")
 _NOT_SUMMED = ("SHA512SUMS", "report.html", "log.txt", "figures")  # made again at any time, or still growing
 
@@ -84,7 +83,7 @@ class RunWriter:
             files.write_whole(files.inside(folder, inside), content, run=name)
             hashes[inside] = sha512(content).hexdigest()
         about = {
-            "format": FORMAT, "name": name, "scenario": scenario_name, "command": command, "seed": seed, "depth": depth, "air": air,
+            "format": layout.RUN_FORMAT, "name": name, "scenario": scenario_name, "command": command, "seed": seed, "depth": depth, "air": air,
             "started": _stamp(utc()), "hil": versions.get("hil", ""), "versions": dict(versions), "commit": commit, "dirty": dirty,
             "host": host if host is not None else socket.gethostname(), "inputs": hashes,
         }  # fmt: skip
@@ -119,7 +118,8 @@ class RunWriter:
         writer = cls(
             folder, about, clock=clock, observers=observers, utc=utc, wall=wall, wall_before=kept.wall_s, hashes=hashes
         )  # fmt: skip
-        writer._settings = {device: list(history) for device, history in kept.settings.items()}
+        last = len(kept.events) - 1  # what was configured after it belonged to what was put aside
+        writer._settings = {device: [entry for entry in history if entry["after_event"] < last] for device, history in kept.settings.items()}
         writer._columns = list(kept.table())
         return writer
 
