@@ -3,7 +3,7 @@
 With small-signal amplitude gain b and saturated output amplitude A:
 
     rapp    b x / (1 + |b x/A|^(2p))^(1/(2p)), turned by c1 |x|^2 + c2 |x|^4 + ... radians (Rapp 1991)
-    cubic   b x (1 + c |x|^2), held at |x|^2 = 1/(3|c|), where a real compressive cubic peaks, its phase frozen from there
+    cubic   b x (1 + c |x|^2); from |x|^2 = h on, where it peaks, amplitude and phase are held (1/(3|c|) where c is real and negative)
     saleh   b x / (1 + s |x|^2), turned by c |x|^2/(1 + d |x|^2) radians (Saleh 1981)
     memory  sum over branches (delay T) and odd k of b a_k x(t - T) |x(t - T)|^(k - 1)
 """
@@ -28,7 +28,7 @@ _f32 = np.float32
 
 @dataclass(frozen=True, slots=True)
 class Amplifier:
-    """curve: of `rapp` (p, A/b, c1, c2, ...), `cubic` (Re c, Im c), `saleh` (s, c, d); the c's and s per watt of the input.
+    """curve: of `rapp` (p, A/b, c1, c2, ...), `cubic` (Re c, Im c, h), `saleh` (s, c, d); the c's and s per watt of the input.
 
     branches: of `memory`, (delay in seconds, (a1, a3, a5, a7, a9)) each.
     """
@@ -51,9 +51,8 @@ class Amplifier:
             angle = sum(c * power ** (i + 1) for i, c in enumerate(turn))
             return self.gain * cmath.exp(1j * angle) * (1.0 + (amplitude / knee) ** (2.0 * smoothness)) ** (-0.5 / smoothness)
         if self.model == "cubic":
-            c = complex(*self.curve)
-            edge = 1.0 / (3.0 * abs(c)) if c else math.inf
-            return self.gain * (1.0 + c * min(power, edge)) * (math.sqrt(edge / power) if power > edge else 1.0)
+            real, imaginary, edge = self.curve
+            return self.gain * (1.0 + complex(real, imaginary) * min(power, edge)) * (math.sqrt(edge / power) if power > edge else 1.0)
         if self.model == "saleh":
             s, c, d = self.curve
             return self.gain * cmath.exp(1j * c * power / (1.0 + d * power)) / (1.0 + s * power)
@@ -71,7 +70,7 @@ class Amplifier:
         if self.model == "rapp":
             _rapp(x, gain, self.curve[0], _f32(self.curve[1]), np.array(self.curve[2:], np.float32), out)
         elif self.model == "cubic":
-            return int(_cubic(x, gain, _f32(self.curve[0]), _f32(self.curve[1]), out))
+            return int(_cubic(x, gain, *map(_f32, self.curve), out))
         elif self.model == "saleh":
             _saleh(x, gain, *map(_f32, self.curve), out)
         elif self.model == "memory":
@@ -95,7 +94,8 @@ def make(values: Mapping[str, Any]) -> Amplifier:
     if model == "rapp":
         return Amplifier(model, gain, (float(values["smoothness"]), knee, *map(float, values["am_pm_rad_per_w"] or ())))
     if model == "cubic":
-        return Amplifier(model, gain, tuple(map(float, values["beta3_per_w"] or (-4.0 / (27.0 * knee**2), 0.0))))
+        real, imaginary = map(float, values["beta3_per_w"] or (-4.0 / (27.0 * knee**2), 0.0))
+        return Amplifier(model, gain, (real, imaginary, peak(complex(real, imaginary)) if values["hold"] else math.inf))
     if model == "saleh":
         s = 0.25 / knee**2
         return Amplifier(model, gain, tuple(map(float, values["saleh_per_w"] or (s, 4.0033 / 1.1517 * s, 9.1040 / 1.1517 * s))))
@@ -105,6 +105,14 @@ def make(values: Mapping[str, Any]) -> Amplifier:
             branches.setdefault(float(delay_ns) * 1e-9, [0j] * 5)[(order - 1) // 2] += complex(real, imaginary)
         return Amplifier(model, gain, branches=tuple((delay, tuple(terms)) for delay, terms in branches.items()))
     return Amplifier(model, gain)
+
+
+def peak(c: complex) -> float:
+    """|x|^2 at which |x (1 + c |x|^2)| is largest: the smaller root of 1 + 4 Re(c) p + 3 |c|^2 p^2; 1/(3|c|) where it never falls."""
+    if c == 0:
+        return math.inf
+    below = 4.0 * c.real**2 - 3.0 * abs(c) ** 2
+    return (-2.0 * c.real - math.sqrt(below)) / (3.0 * abs(c) ** 2) if c.real < 0.0 <= below else 1.0 / (3.0 * abs(c))
 
 
 @njit("void(c8[::1],f4,f8,f4,f4[::1],c8[::1])", fastmath={"contract"}, **COMPILE)
@@ -132,9 +140,8 @@ def _rapp(x, gain, smoothness, knee, turn, out):
             out[n] *= complex(math.cos(angle), math.sin(angle))
 
 
-@njit("i8(c8[::1],f4,f4,f4,c8[::1])", fastmath={"contract"}, **COMPILE)
-def _cubic(x, gain, re, im, out):
-    edge = _f32(1.0) / max(_f32(3.0) * math.sqrt(re * re + im * im), _f32(1e-30))
+@njit("i8(c8[::1],f4,f4,f4,f4,c8[::1])", fastmath={"contract"}, **COMPILE)
+def _cubic(x, gain, re, im, edge, out):
     held = 0
     for n in range(x.size):
         power = x[n].real * x[n].real + x[n].imag * x[n].imag

@@ -95,8 +95,8 @@ def amplified(amplifier: Amplifier, x: NDArray[np.complex128]) -> NDArray[np.com
         p, knee, *turn = amplifier.curve
         return b * x * np.exp(1j * np.polyval([*turn[::-1], 0.0], r**2)) / (1.0 + (r / knee) ** (2 * p)) ** (1 / (2 * p))
     if amplifier.model == "cubic":
-        beta3 = b * complex(*amplifier.curve)
-        within = np.minimum(r, np.sqrt(b / (3 * abs(beta3))))
+        real, imaginary, edge = amplifier.curve
+        beta3, within = b * (real + 1j * imaginary), np.minimum(r, np.sqrt(edge))
         unit = np.divide(x, r, out=np.zeros_like(x), where=r > 0)
         return unit * (b * within + beta3 * within**3)
     if amplifier.model == "saleh":

@@ -113,6 +113,7 @@ _KEYS: Mapping[str, Mapping[str, Key]] = {
         "smoothness": _number(0.5, 20.0, 2.0),
         "am_pm_rad_per_w": _numbers(None, "[c1, c2, ...], radians of |x|^2, |x|^4, ..."),
         "beta3_per_w": _numbers(2, "[real, imaginary] per watt, relative to the small-signal gain"),
+        "hold": _SWITCH._replace(default=True),
         "saleh_per_w": _numbers(3, "[b, c, d] per watt"),
         "taps": Key(_are_taps, "[[odd order, delay_ns, real, imaginary], ...], at most three delays"),
     },
@@ -282,7 +283,7 @@ def _oscillator(written: Table, severity: float) -> Table:
 def _amplifier(values: dict[str, Any], written: Table, severity: float) -> Table:
     if severity == 0.0 and not written:
         values["model"] = "linear"
-    needs = {"beta3_per_w": "cubic", "saleh_per_w": "saleh", "taps": "memory"}
+    needs = {"beta3_per_w": "cubic", "hold": "cubic", "saleh_per_w": "saleh", "taps": "memory"}
     for key, model in needs.items():
         if key in written and values["model"] != model:
             raise _wrong(f"amplifier.{key}", f"model {values['model']}", f'this key with model = "{model}" only')
