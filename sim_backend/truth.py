@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from hil.clock import Instant
 from hil.device import Setting
+from hil.units import to_dbm
 from sim_backend import oracle
+from sim_backend.amplifier import Amplifier, make
 from sim_backend.converter import noise_power
+from sim_backend.faults import Happening
 from sim_backend.history import Tuning
 from sim_backend.paths import Rays
 
@@ -41,12 +44,46 @@ class Truth:
     ) -> NDArray[np.complex128]:
         """H at radio frequencies carrier + offsets, (frequency, receive antenna, transmit antenna): y = H @ x, oscillators apart.
 
+        x and y are what the two controllers take them for, in square-root watts at nominal gains; the chains of both ends are part of H.
         offsets: (frequency,) hertz. carrier: that of the world unless given.
         """
         delay, gain = self.rays(transmitter, receiver, at)
         base = self._world.room.carrier if carrier is None else carrier
-        phase = np.exp(-2j * np.pi * ((base * delay) % 1.0)) * gain
+        ends = np.outer(self.chain(receiver, "receive"), self.chain(transmitter, "transmit"))
+        phase = np.exp(-2j * np.pi * ((base * delay) % 1.0)) * gain * ends
         return np.stack([(phase * np.exp(-2j * np.pi * f * delay)).sum(axis=0) for f in np.atleast_1d(offsets)])
+
+    def chain(self, radio: str, side: str) -> NDArray[np.complex128]:
+        """Small-signal gain of a radio's chains against nominal at the present setting, (antenna,); an amplifier's included."""
+        device = self._world.radio(radio)
+        limits, setting = device.capability, device.setting
+        channels = self._world.channels(radio, side)
+        if side == "transmit":
+            attenuation = setting.attenuation_db if setting else (limits.attenuation_db[1],) * limits.transmit_channels
+            return self._world.chains(radio, attenuation).small_signal
+        gain = setting.receive_gain_db if setting else (limits.receive_gain_db[0],) * limits.receive_channels
+        return self._world.front(radio, gain).small_signal[channels]
+
+    def amplifier(self, radio: str) -> Amplifier:
+        """The amplifier behind each of a radio's transmit channels."""
+        return make(self._world.emulated.amplifier)
+
+    def output_dbm(self, radio: str) -> NDArray[np.float64]:
+        """Mean power at each antenna port of what a radio has on the air now, (antenna,) dBm; minus infinity where it is silent."""
+        airing = self._world.on_air(radio, self._world.now)
+        if airing is None:
+            return np.full(self._world.channels(radio, "transmit").size, -np.inf)
+        power = (np.abs(airing.spectrum) ** 2).sum(axis=1, dtype=float)
+        return np.array([to_dbm(float(p)) for p in power])
+
+    def overdriven(self, radio: str) -> NDArray[np.int64]:
+        """(antenna,) samples, of four per code and program, that the amplifiers of a radio hold at their peak now."""
+        airing = self._world.on_air(radio, self._world.now)
+        return np.zeros(self._world.channels(radio, "transmit").size, np.int64) if airing is None else airing.overdriven
+
+    def phase_noise(self, radio: str, side: str) -> float:
+        """Radians rms of a synthesiser's phase noise."""
+        return self._world.phase_noise(radio, side)[1]
 
     def oscillator(self, radio: str, at: Instant | None = None) -> tuple[float, float]:
         """(x, y): seconds of accumulated error since the epoch, and fractional frequency error."""
@@ -78,6 +115,11 @@ class Truth:
         """Positions (point, 3) metres and coefficients (point,)."""
         found = self._world.room.scatterers
         return (np.zeros((0, 3)), np.zeros(0, complex)) if found is None else (found.positions, found.coefficient)
+
+    @property
+    def log(self) -> list[Happening]:
+        """Faults, collisions and what else happened to the devices, in the order of the instants."""
+        return self._world.faults.log(self._world.now)
 
     def windows(self, radio: str) -> list[tuple[Tuning, int, int]]:
         """The latest windows a radio captured: tuning, first tick of its sample clock, number of samples."""
