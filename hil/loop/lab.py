@@ -218,23 +218,27 @@ class Lab:
         longest = max(samples.values()) / rate
         version = self._on_air
         captures = self.link.capture(samples, purpose, longest + CAPTURE_SLACK_S)
+        captures = {radio: replace(capture, version=version) for radio, capture in captures.items()}
+        points = {radio: self.antenna_points(radio) for radio in captures}
+        full = {radio: f"r{self.round:03d}-{name}-{radio}" for radio in captures}
+        files = self.run.captures({
+            full[radio]: (capture, dict(
+                purpose=purpose, round=self.round, positions=points[radio], node=self.testbed.radio_named(radio).node, settings=radio,
+                serial=self.capability[radio].serial, hw=self.capability[radio].part,
+            )) for radio, capture in captures.items()
+        })  # fmt: skip
         taken = {}
         for radio, capture in captures.items():
-            capture = replace(capture, version=version)
-            full = f"r{self.round:03d}-{name}-{radio}"
-            points = self.antenna_points(radio)
-            node = self.testbed.radio_named(radio).node
-            file, digest = self.run.capture(full, capture, purpose=purpose, round=self.round, positions=points, node=node,
-                                            serial=self.capability[radio].serial, hw=self.capability[radio].part, settings=radio)  # fmt: skip
+            file, digest = files[full[radio]]
             self.event("captured", file=file, sha512=digest, device=radio, purpose=purpose, samples=capture.samples.shape[-1],
-                       version=version, positions=points, loss=str(capture.loss), clipped=capture.clipped,
+                       version=version, positions=points[radio], loss=str(capture.loss), clipped=capture.clipped,
                        **({"transmitter": transmitter} if transmitter else {}))  # fmt: skip
             if capture.clipped > 0.01:
                 raise DeviceError("clipped", "the converter is driven beyond its range", where=radio, found=f"{capture.clipped:.1%} of samples",
                                   allowed="1 %", fix="a lower receive gain: raise the level step's head-room")  # fmt: skip
             if capture.loss is Loss.SOME:
-                self.event("warned", id="samples-lost", message=f"{full}: samples are missing", device=radio)
-            taken[radio] = Taken(full, file, radio, capture)
+                self.event("warned", id="samples-lost", message=f"{full[radio]}: samples are missing", device=radio)
+            taken[radio] = Taken(full[radio], file, radio, capture)
         return taken
 
     def antenna_points(self, radio: str) -> NDArray[np.float64]:

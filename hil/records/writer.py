@@ -11,6 +11,7 @@ import io
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha512
 from pathlib import Path
@@ -26,6 +27,7 @@ from hil.records.growing import Growing
 from hil.records.reader import read
 
 HOWS = ("converged", "limit", "interrupted", "fault", "safe")
+_HANDS = 2  # captures written at once
 _NOT_SUMMED = ("SHA512SUMS", "report.html", "log.txt", "figures")  # made again at any time, or still growing
 
 Observer = Callable[[dict[str, Any]], None]
@@ -197,6 +199,12 @@ class RunWriter:
         self._hashes[file] = digest
         self._meta_hashes[name] = sha512(content).hexdigest()
         return file, digest
+
+    def captures(self, several: Mapping[str, tuple[Capture, Mapping[str, Any]]]) -> dict[str, tuple[str, str]]:
+        """Records captures side by side (hashing and writing let go of the interpreter): name -> (capture, what else `capture` takes)."""
+        with ThreadPoolExecutor(_HANDS) as pool:
+            made = {name: pool.submit(self.capture, name, capture, **rest) for name, (capture, rest) in several.items()}
+            return {name: future.result() for name, future in made.items()}
 
     def design(self, round: int, designer: str, design: Any, extras: Mapping[str, Any] | None = None, *, step: str = "") -> tuple[str, str]:
         """Stores a `hil.knowledge.Design` and what it was made from as designs/rNNN-DESIGNER[-STEP].npz. Returns (file, SHA-512).
