@@ -77,6 +77,10 @@ class Airing:
         """(element,) samples of four per code that were beyond the amplifier's curve and held."""
         return self._radiated[1]
 
+    def lighten(self) -> None:
+        """Let go of the spectrum; it is worked out again should anybody ask."""
+        self.__dict__.pop("_radiated", None)
+
     @cached_property
     def _radiated(self) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
         chains = transmit.Chains.ideal(self.channels.size) if self.chains is None else self.chains

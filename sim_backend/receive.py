@@ -62,7 +62,7 @@ class Front:
             return np.zeros((self.scale.size, blocks), complex)
         middle = (first + BLOCK * (np.arange(blocks) + 0.5)) / rate
         lines = np.exp(2j * np.pi * np.concatenate([np.zeros((1, blocks)), middle / np.array(WANDER_S)[:, None]]))
-        return self.dc @ lines
+        return (self.dc[:, :, None] * lines).sum(axis=1)  # and not a matrix product, whose bits depend on its shape
 
     def digitise(
         self, port_re: NDArray[np.float32], port_im: NDArray[np.float32], first: int, rate: float, bits: int, skip: int, count: int
