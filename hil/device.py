@@ -61,8 +61,9 @@ class Setting:
 
     carrier_hz: float
     sample_rate_hz: float
-    receive_gain_db: tuple[float, ...] = ()  # per receive channel, manual
+    receive_gain_db: tuple[float, ...] = ()  # per receive channel; in another mode than manual: where it stood when read back
     attenuation_db: tuple[float, ...] = ()  # per transmit channel
+    gain_mode: str = "manual"  # manual, slow, fast: who sets the receive gain
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Capture:
     samples: NDArray[np.complex64]
     sample_rate_hz: float
     carrier_hz: float
-    gain_db: tuple[float, ...] = ()
+    gain_db: tuple[float, ...] = ()  # per receive channel, as read back after the last sample
     first_sample: int | None = None  # index on the device's sample clock, or honestly unknown
     version: int | None = None  # of the transmission in force on the device's own node when the capture began; None: unknown
     loss: Loss = Loss.UNKNOWN

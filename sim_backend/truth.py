@@ -101,7 +101,7 @@ class Truth:
 
     def setting(self, radio: str) -> Setting:
         """Gains and tuning as they really are."""
-        setting = self._world.radio(radio).setting
+        setting = self._world.radio(radio).really
         if setting is None:
             raise ValueError(f"{radio} is not configured")
         return setting

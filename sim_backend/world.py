@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hil.clock import Clock, Instant
 from hil.device import Capability
-from sim_backend import noise, receive, seeds, transmit
+from sim_backend import noise, receive, seeds, symptoms, transmit
 from sim_backend.converter import noise_power
 from sim_backend.faults import Faults
 from sim_backend.faults import parse as parse_faults
@@ -25,13 +25,14 @@ from sim_backend.kernels import BLOCK
 from sim_backend.medium import Medium
 from sim_backend.motion import Journey
 from sim_backend.oscillator import Oscillator, draw
-from sim_backend.radio import Radio, with_bits
+from sim_backend.radio import PHASE_EVENTS, Radio, with_bits
 from sim_backend.scene import Room, antennas, draw_scatterers, draw_target
 from sim_backend.settings import Emulated
 from sim_backend.stage import Stage, journey, neighbours
 from sim_backend.truth import Truth
 
 MEMORY_S = 30.0  # how long ended transmissions and moves are remembered
+AT_HAND_S = 0.5  # how long their spectra are kept
 BATCH = 512  # blocks evaluated at once
 
 
@@ -99,6 +100,7 @@ class World:
         heard = np.zeros((2, wired.size, blocks * BLOCK), np.float32)
         if wired.size:
             self.medium.receive(tuning, airings, first, heard[0], heard[1])
+            symptoms.at_ports(self.faults, self.seed, tuning, first, wired, heard)
         channels = len(tuning.gain_db)
         if wired.size == channels:
             port = heard
@@ -138,6 +140,9 @@ class World:
             airing.phase_noise = self.phase_noise(airing.radio, "transmit")
             horizon = self.clock.now().after(-MEMORY_S)
             self._airings = [other for other in self._airings if other.stop is None or horizon < other.stop] + [airing]
+            for other in self._airings:
+                if other.stop is not None and other.stop < self.clock.now().after(-AT_HAND_S):
+                    other.lighten()
             for journey in self._journeys.values():
                 journey.forget_before(horizon)
 
@@ -157,7 +162,8 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     """A world of plain values.
 
     site: carrier_hz; seed (of noise, scatterers, target, latencies, phases); radios [name, serial, part, capability {fields of
-    `Capability`}, antennas [transmit, receive (channel or None), origin_m, axis, offset_m, stage, stage_axis, sign, gain_dbi]];
+    `Capability`}, phase_events [some of retune, rate, power, buffer], antennas [transmit, receive (channel or None), origin_m, axis,
+    offset_m, stage, stage_axis, sign, gain_dbi]];
     stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm, carriage_mm (default 0)},
     settle_ms (how long a move waits, default 120), approach ("+", "-" or None), homed (default True)];
     target {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table of `settings.Emulated`, whose seed
@@ -185,7 +191,8 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     for item in site["radios"]:
         plain = {"part": item.get("part", ""), "serial": item.get("serial", "")} | dict(item["capability"])
         capability = Capability(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
-        world._radios[item["name"]] = Radio(world, item["name"], with_bits(capability, emulated.receiver.bits), oscillators[item["name"]])
+        name, events = item["name"], item.get("phase_events", PHASE_EVENTS[:3])
+        world._radios[name] = Radio(world, name, with_bits(capability, emulated.receiver.bits), oscillators[name], events)
     for name, item in stages.items():
         world._journeys[name] = journeys[name]
         world._stages[name] = Stage(world, item, journeys[name], neighbours(site["radios"], item))
