@@ -74,11 +74,13 @@ def true_sinr(world: Any, lab: Any, design: Design, residual: float) -> NDArray[
         tuning, first, count = world.truth.windows(radio)[-1]
         ticks = first + np.linspace(0, count / 2, INSTANTS).astype(int)
         instants = [tuning.oscillator.tick(int(tick), tuning.rate) for tick in ticks]
-        noise = world.truth.noise_power(radio)[lab.user_channel[user]] / numerology.fft
+        antenna = lab.user_channel[user]
+        chain = np.abs(world.truth.chain(radio, "receive")[antenna]) ** 2  # the channel is as the controller counts, the noise at the port
+        noise = chain * world.truth.noise_power(radio)[antenna] / numerology.fft
         signal, rest = 0.0, noise
         for t, array in enumerate(lab.transmitters):
             channels = np.array([
-                world.truth.channel(array.radio, radio, numerology.frequencies_hz, at)[:, lab.user_channel[user]][:, list(array.channels)]
+                world.truth.channel(array.radio, radio, numerology.frequencies_hz, at)[:, antenna][:, list(array.channels)]
                 for at in instants
             ])  # fmt: skip
             amplitude = np.einsum("ikn,kn->ik", channels, weights[t])
