@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.clock import Instant
 from hil.errors import HilError, RecordError
 from hil.loop.lab import Lab
 from hil.loop.playback import RecordedClock, RecordedDesigner, recorded_link
@@ -80,7 +84,16 @@ def _session(run: Run, scenario: Scenario, testbed: Testbed, first: int, last: i
     record = Recomputing(run, first, last)
     link = recorded_link(run, testbed, first, last, hashes=hashes)
     started = run.of("started")[0]
-    lab = Lab(scenario, testbed, link, RecordedClock(record.coming), record, int(started["seed"]), str(started["depth"]))
+
+    def survey(at: Instant) -> NDArray[np.float64]:
+        """Where the target was, as somebody told the run."""
+        told = [event["target"] for event in run.of("measured", lab.round, designer=lab.designer) if "target" in event]
+        return np.array(told[-1]["surveyed"], dtype=float)
+
+    surveyed = any(event.get("target", {}).get("surveyed") for event in run.of("measured"))
+    lab = Lab(
+        scenario, testbed, link, RecordedClock(record.coming), record, int(started["seed"]), str(started["depth"]), survey if surveyed else None
+    )
 
     def designer(name: str) -> Any:
         return RecordedDesigner(name, run, lambda: lab.round)

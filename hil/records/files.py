@@ -28,7 +28,7 @@ def writing(path: Path, run: str = "") -> Iterator[None]:
             found = f"{_free_mb(path)} MB free ({error.strerror})"
             raise RecordError(
                 "disk-full", "could not be written: no space", where=str(path), found=found,
-                note="what was recorded before it is whole", fix=f"free some space, or use --runs DIR on another disk{resume}",
+                note="what was recorded before it is whole", fix=f"free some space or raise the quota, or use --runs DIR on another disk{resume}",
             ) from error  # fmt: skip
         raise RecordError(
             "cannot-write", "could not be written", where=str(path), found=f"{error.strerror or error}",

@@ -23,7 +23,6 @@ from hil.records.reader import Run
 FROM_CAPTURES = ("levelled", "estimated", "bounded", "mapped", "judged", "measured")
 DISTINCT = ("designer", "what", "of", "transmitter", "user", "device", "to", "stage", "axis", "purpose", "file")  # which event of a kind it is
 NOT_FROM_CAPTURES = ("n", "t", "crc", "event", "round", "age")  # counts and clocks
-BY_SURVEY = "target.error"  # the truth is known to a run at most, never to its replay
 
 
 class Whole(Exception):
@@ -97,6 +96,9 @@ class Recomputing:
             raise RecordError("no-file", "not among this run's captures", where=f"{self.run.name} {file}")
         return file, self._captures[file]
 
+    def captures(self, several: Mapping[str, tuple[Capture, Mapping[str, Any]]]) -> dict[str, tuple[str, str]]:
+        return {name: self.capture(name, capture, **rest) for name, (capture, rest) in several.items()}
+
     def design(self, round: int, designer: str, design: Any, extras: Mapping[str, Any] | None = None, *, step: str = "") -> tuple[str, str]:
         self._compare(f"r{round:03d} {designer}, stored design", extras or {}, self.run.design_arrays(round, designer, step))
         return layout.design_file(round, designer, step), ""
@@ -161,8 +163,6 @@ def _differences(where: str, now: Mapping[str, Any], recorded: Mapping[str, Any]
 
 
 def _apart(where: str, field: str, now: Any, then: Any) -> Iterator[Departure]:
-    if field == BY_SURVEY:
-        return
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         for key in then:
             yield from _apart(where, f"{field}.{key}", now.get(key), then[key])

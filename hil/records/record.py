@@ -19,6 +19,8 @@ class Record(Protocol):
         serial: str = "", hw: str = "", settings: str = "", annotations: Iterable[tuple[str, int, int]] = (),
     ) -> tuple[str, str]: ...  # fmt: skip
 
+    def captures(self, several: Mapping[str, tuple[Capture, Mapping[str, Any]]]) -> dict[str, tuple[str, str]]: ...
+
     def design(
         self, round: int, designer: str, design: Any, extras: Mapping[str, Any] | None = None, *, step: str = ""
     ) -> tuple[str, str]: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,13 +53,15 @@ def verify(folder: Path) -> Verified:
         (len(run.of("captured")), "captures", _captures(run, digests)),
         (len(_files(run, "designed")), "designs", _arrays(run, "designed")),
         (len(_files(run, "mapped")), "maps", _arrays(run, "mapped")),
+        (len(run.recorded), "whole parts", _ending(run)),
         (len(_sums(run)), "hashes", _summed(run, digests)),
-        (len(run.recorded), "rounds", _ending(run)),
     ):
         found.looked_at[kind] = count
         found.problems += problems
-    named = {(problem.kind, problem.file): problem for problem in reversed(found.problems)}  # a file that fails twice is named once
-    found.problems = [problem for problem in found.problems if named.get((problem.kind, problem.file)) is problem]
+    first: dict[tuple[str, bool], Problem] = {}  # a file that fails twice is named once, for the plainer reason
+    for problem in found.problems:
+        first.setdefault((problem.file, problem.kind == "incomplete"), problem)
+    found.problems = list(first.values())
     return found
 
 
@@ -164,7 +167,7 @@ def _arrays(run: Run, event: str) -> Iterator[Problem]:
                     held[key]
         except FileNotFoundError:
             yield Problem("missing", file, f"a `{event}` event names it")
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             yield Problem("altered", file, f"cannot be read: {error}")
 
 
