@@ -25,13 +25,18 @@ from hil.clock import Instant
 from sim_backend import bundle, interpolator, kernels, phasenoise, sweep
 from sim_backend.history import Airing, Phase, Tuning
 from sim_backend.kernels import BLOCK
+from sim_backend.oscillator import Oscillator
 from sim_backend.paths import Rays
 
 Kept = TypeVar("Kept")
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Look = Callable[[str, str, list[Instant]], Rays]
+Part = tuple[int, int, Callable[[int, int], None]]
 Still = tuple[Hashable, int]  # a geometry and the age of a transmission, in AGE_S
 AGE_S = 4.0  # a table holds for so long: oscillators drift, and the path phase runs at the actual frequency
 MOST_BINS = 1 << 22
+STRETCH = 16  # blocks that are added to at a time
 PLAN = 64  # blocks of a receiver's grid for which rays are bundled alike
 
 
@@ -114,12 +119,18 @@ class Window(NamedTuple):
     first: int  # receiver tick of the first sample, a multiple of BLOCK
     whole: NDArray[np.int64]  # (block end,)
     fraction: NDArray[np.float64]
+    first_cell: int  # of the receiver's course
+    cells: Floats
 
     @classmethod
     def of(cls, tuning: Tuning, first: int, blocks: int) -> Window:
+        oscillator, rate = tuning.oscillator, tuning.rate
         whole, fraction = np.empty(blocks + 1, np.int64), np.empty(blocks + 1)
-        kernels.tick_instants(tuning.oscillator.head, tuning.oscillator.lines, tuning.rate, first, BLOCK, whole, fraction)
-        return cls(first, whole, fraction)
+        begin, end = oscillator.tick(first, rate), oscillator.tick(first + blocks * BLOCK, rate)
+        first_cell, last = (at.whole * kernels.CELLS + math.floor(at.fraction * kernels.CELLS) for at in (begin, end))
+        cells = _course(oscillator, first_cell, last - first_cell + 1)
+        kernels.tick_instants(oscillator.head, cells, first_cell, rate, first, BLOCK, whole, fraction)
+        return cls(first, whole, fraction, first_cell, cells)
 
     def instants(self, begin: int = 0, end: int | None = None) -> list[Instant]:
         return [Instant(int(w), float(f)) for w, f in zip(self.whole[begin:end], self.fraction[begin:end])]
@@ -152,10 +163,14 @@ class Medium:
         heard = [a for a in airings if a.channels.size and a.overlaps(ends[0].after(-1e-3), ends[-1])]
         noisy = tuning.phase_noise[1] > 0.0 or any(airing.phase_noise[1] > 0.0 for airing in heard)
         receiver = self._unsteadiness(tuning, window) if noisy else np.zeros(0, np.float32)
-        for airing in heard:
-            self._add(tuning, airing, window, ends, receiver, out_re, out_im)
+        parts = [part for airing in heard for part in self._parts(tuning, airing, window, ends, receiver, out_re, out_im)]
+        for at in range(0, len(ends) - 1, STRETCH):  # short enough for the nearest memory to hold what all add to
+            for begin, end, play in parts:
+                low, high = max(begin, at), min(end, at + STRETCH)
+                if low < high:
+                    play(low, high)
 
-    def _add(
+    def _parts(
         self,
         tuning: Tuning,
         airing: Airing,
@@ -164,56 +179,61 @@ class Medium:
         receiver: NDArray[np.float32],
         out_re: NDArray[np.float32],
         out_im: NDArray[np.float32],
-    ) -> None:
-        pair = airing.radio, tuning.radio
+    ) -> list[Part]:
+        """What a transmission adds: runs of blocks [begin, end), and the call that adds any blocks [low, high) of them."""
+        pair, scene = (airing.radio, tuning.radio), self._scene
         tx, rx = airing.oscillator, tuning.oscillator
         relation = np.empty((6, len(ends)))
         kernels.relate(
-            rx.head, rx.lines, tuning.carrier, tx.head, tx.lines, airing.carrier, airing.rate, airing.first_tick,
-            airing.program.period, window.whole, window.fraction, relation,
+            rx.head, window.cells, tuning.carrier, tx.head, _course(tx, window.first_cell, window.cells.shape[0]), airing.carrier,
+            airing.rate, airing.first_tick, airing.program.period, window.first_cell, window.whole, window.fraction, relation,
         )  # fmt: skip
-        parts: list[tuple[int, int, Still | Rays]] = []
-        for begin, end, still in self._stretches(airing, tuning, ends):
-            parts.append((begin, end, self._scene.static(*pair, ends[begin : end + 1]) if still is None else still))
-        parts.append((0, len(ends) - 1, self._scene.moving(*pair, ends)))
         gate = self._gate(airing, tuning)
-        longest = max([gate.longest] + [float(part[2].delay.max()) for part in parts if isinstance(part[2], Rays) and part[2].delay.size])
+        runs = self._stretches(airing, tuning, ends)
+        moving = [(begin, end, scene.static, scene.static(*pair, ends[begin : end + 1])) for begin, end, still in runs if still is None]
+        moving.append((0, len(ends) - 1, scene.moving, scene.moving(*pair, ends)))
+        longest = max([gate.longest] + [float(rays.delay.max()) for _, _, _, rays in moving if rays.delay.size])
         track, first = window.track(airing.phase_noise, longest) if receiver.size else (receiver, 0)
 
-        def common(table: Table, begin: int, end: int) -> tuple[Any, ...]:
+        def common(table: Table, low: int, high: int) -> tuple[Any, ...]:
             return (
                 table.planes, table.length, table.scale, table.spin, airing.rate, airing.carrier, airing.phase - tuning.phase,
-                interpolator.filters(), np.ascontiguousarray(relation[:, begin : end + 1]), window.whole[begin : end + 1],
-                window.fraction[begin : end + 1], track, first, receiver[begin * BLOCK : end * BLOCK],
-                window.first + begin * BLOCK, begin * BLOCK, gate.begin, gate.end,
+                interpolator.filters(), np.ascontiguousarray(relation[:, low : high + 1]), window.whole[low : high + 1],
+                window.fraction[low : high + 1], track, first, receiver[low * BLOCK : high * BLOCK],
+                window.first + low * BLOCK, low * BLOCK, gate.begin, gate.end,
             )  # fmt: skip
 
-        for begin, end, part in parts:
-            if not isinstance(part, Rays):
-                table = self._response(airing, tuning, part, ends[begin])
-                sweep.still(*common(table, begin, end), table.delay, out_re, out_im)
-            elif part.delay.size:
-                table = self._signals(airing, tuning)
-                still_there = part is not parts[-1][2]
-                for low, high, plan in self._plans(airing, tuning, window, begin, end, still_there):
-                    rays = Rays(part.delay[low - begin : high - begin + 1], part.gain[low - begin : high - begin + 1])
-                    arguments = common(table, low, high)
-                    sides = _factored(rays, plan, arguments[8], airing, table)
-                    sweep.bundles(*arguments, plan, *sides, out_re, out_im)
+        def still_part(begin: int, end: int, key: Still) -> Part:
+            table = self._response(airing, tuning, key, ends[begin])
+            return begin, end, lambda low, high: sweep.still(*common(table, low, high), table.delay, out_re, out_im)
 
-    def _plans(
-        self, airing: Airing, tuning: Tuning, window: Window, begin: int, end: int, static: bool
-    ) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        def moving_part(begin: int, end: int, plan: Ints, rays: Rays) -> Part:
+            table = self._signals(airing, tuning)
+            sides = _factored(rays, plan, np.ascontiguousarray(relation[:, begin : end + 1]), airing, table)
+
+            def play(low: int, high: int) -> None:
+                here = [side[low - begin : high - begin + 1] for side in sides]
+                sweep.bundles(*common(table, low, high), plan, *here, out_re, out_im)
+
+            return begin, end, play
+
+        parts = [still_part(begin, end, still) for begin, end, still in runs if still is not None]
+        for begin, end, look, rays in moving:
+            if rays.delay.size:
+                for low, high, plan in self._plans(airing, tuning, window, begin, end, look):
+                    parts.append(moving_part(low, high, plan, Rays(*(part[low - begin : high - begin + 1] for part in rays))))
+        return parts
+
+    @staticmethod
+    def _plans(airing: Airing, tuning: Tuning, window: Window, begin: int, end: int, look: Look) -> Iterator[tuple[int, int, Ints]]:
         """Runs of blocks and how their rays are bundled, as it is best when a stretch of PLAN blocks of the receiver's grid begins: cutting
         a request differently changes nothing."""
         first = window.first // BLOCK
         for number in range((first + begin) // PLAN, (first + end - 1) // PLAN + 1):
-            at = [tuning.oscillator.tick(number * PLAN * BLOCK, tuning.rate)]
-            look = self._scene.static if static else self._scene.moving
-            delay, gain = look(airing.radio, tuning.radio, at)
-            plan = np.empty((delay[0].size, 6), np.int64)
-            delays, gains = np.ascontiguousarray(delay[0]), np.ascontiguousarray(gain[0], dtype=complex)
-            count = bundle.plan(delays, gains, airing.carrier, tuning.rate, plan)
+            rays = look(airing.radio, tuning.radio, [tuning.oscillator.tick(number * PLAN * BLOCK, tuning.rate)])
+            delay, gain = np.ascontiguousarray(rays.delay[0]), np.ascontiguousarray(rays.gain[0], dtype=complex)
+            plan = np.empty((delay.size, 6), np.int64)
+            count = bundle.plan(delay, gain, airing.carrier, tuning.rate, plan)
             yield max(number * PLAN - first, begin), min((number + 1) * PLAN - first, end), plan[:count]
 
     def _gate(self, airing: Airing, tuning: Tuning) -> Gate:
@@ -305,6 +325,12 @@ class Medium:
             while len(self._shelf) > 1 and sum(size for _, size in self._shelf.values()) > self._room:
                 self._shelf.popitem(last=False)
         return made
+
+
+def _course(oscillator: Oscillator, first: int, count: int) -> Floats:
+    out = np.empty((count, 2, kernels.NODES))
+    kernels.course(oscillator.lines, first, out)
+    return out
 
 
 def _factored(rays: Rays, plan: NDArray[np.int64], relation: Floats, airing: Airing, table: Table) -> tuple[Any, ...]:

@@ -186,8 +186,7 @@ def mutated(monkeypatch, change) -> None:
         kernels.relate(*arguments)
         change(arguments[-1], arguments[7])
 
-    names = {name: getattr(kernels, name) for name in ("tick_instants", "response", "BLOCK")}
-    monkeypatch.setattr(medium, "kernels", SimpleNamespace(relate=relate, **names))
+    monkeypatch.setattr(medium, "kernels", SimpleNamespace(**(vars(kernels) | {"relate": relate})))
 
 
 def flip_carrier(out, rate) -> None:
