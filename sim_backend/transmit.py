@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.fft
+from numba import njit
 from numpy.typing import NDArray
 
 from hil.units import from_db
 from sim_backend import seeds
 from sim_backend.amplifier import Amplifier, make
+from sim_backend.kernels import COMPILE
 from sim_backend.settings import Chain, Emulated
 
 Complex = NDArray[np.complex128]
@@ -112,43 +114,79 @@ def radiated(
         centred = chains.direct.astype(np.complex64)[:, None] * centred + chains.mirrored.astype(np.complex64)[:, None] * mirrored
     if np.any(chains.leakage):
         centred[:, half] += chains.leakage
-    centred = (centred * (amplitude * chains.gain if np.any(chains.gain != 1.0) else amplitude)[:, None]).astype(np.complex64)
+    if np.any(chains.gain != 1.0):
+        centred *= (amplitude * chains.gain).astype(np.complex64)[:, None]
+    else:
+        centred = (centred * amplitude[:, None]).astype(np.complex64)
     out = np.zeros((elements, OVERSAMPLING * period), np.complex64)
     amplifier = chains.amplifier
-    grid = scipy.fft.next_fast_len(OVERSAMPLING * period)
+    length = scipy.fft.next_fast_len(period)
+    twiddle = np.exp(-2j * np.pi / (OVERSAMPLING * length) * np.arange(length)).astype(np.complex64)
     peak = HEADROOM * amplitude * np.abs(chains.gain) * (largest * (1.0 + np.abs(chains.image)) + np.abs(chains.leakage))
     for e in range(elements):
         if amplifier.bends(float(peak[e])) < STRAIGHT:
-            _place(centred[e] if amplifier.gain == 1.0 else centred[e] * np.float32(amplifier.gain), out[e])
+            own = centred[e] if amplifier.gain == 1.0 else centred[e] * np.float32(amplifier.gain)
+            out[e, : half + 1] = own[half:]
+            out[e, out.shape[1] - half :] = own[:half]
         else:
-            held[e] = _amplified(amplifier, centred[e], grid, rate / period, out[e])
+            held[e] = _amplified(amplifier, centred[e], twiddle, rate / period, out[e])
     return out, held
 
 
-def _place(centred: NDArray[np.complex64], out: NDArray[np.complex64]) -> None:
-    """Bins -half .. half onto a longer grid in fft order."""
-    half = centred.size // 2
-    out[: half + 1] = centred[half:]
-    if half:
-        out[-half:] = centred[:half]
+def _amplified(
+    amplifier: Amplifier, centred: NDArray[np.complex64], twiddle: NDArray[np.complex64], spacing: float, out: NDArray[np.complex64]
+) -> int:
+    """The spectrum of one element behind its amplifier, into out (bin,); spacing: hertz from bin to bin.
 
-
-def _amplified(amplifier: Amplifier, centred: NDArray[np.complex64], grid: int, spacing: float, out: NDArray[np.complex64]) -> int:
-    """The spectrum of one element behind its amplifier, into out (bin,); spacing: hertz from bin to bin."""
-    spectrum = np.zeros(grid, np.complex64)
-    _place(centred, spectrum)
-    x = scipy.fft.ifft(spectrum, norm="forward", overwrite_x=True)
-    top = out.size // 2
+    Four transforms side by side, of every fourth sample each, take half the time of a long one; an amplifier does not mind the order.
+    """
+    x = np.zeros((OVERSAMPLING, twiddle.size), np.complex64)
+    _spread(centred, twiddle, x)
+    x = scipy.fft.ifft(x, axis=1, norm="forward", overwrite_x=True)
     held = 0
     for branch, delay in enumerate(amplifier.delays):
         z = np.empty_like(x)
-        held += amplifier.apply(x, z, branch)
-        bins = scipy.fft.fft(z, norm="forward", overwrite_x=True)
-        low, high = bins[:top], bins[-top:]
+        held += amplifier.apply(x.reshape(-1), z.reshape(-1), branch)
+        bins = np.zeros_like(out)
+        _gather(scipy.fft.fft(z, axis=1, norm="forward", overwrite_x=True), twiddle, bins)
         if delay:
-            frequency = np.arange(top) * spacing
-            low = low * np.exp(-2j * np.pi * frequency * delay)
-            high = high * np.exp(-2j * np.pi * (frequency - top * spacing) * delay)
-        out[:top] += low
-        out[-top:] += high
+            bins *= np.exp(-2j * np.pi * delay * spacing * scipy.fft.fftfreq(out.size, 1.0 / out.size)).astype(np.complex64)
+        out += bins
     return held
+
+
+@njit("void(c8[::1],c8[::1],c8[:,::1])", fastmath={"contract"}, **COMPILE)
+def _spread(centred, twiddle, x):
+    """Spectra (4, length) of the samples 4n + m from bins -half .. half; twiddle: exp(-j 2 pi k/(4 length))."""
+    half = centred.size // 2
+    for i in range(centred.size):
+        k = i - half
+        turn = twiddle[k].conjugate() if k >= 0 else twiddle[-k]
+        value = centred[i]
+        place = k if k >= 0 else k + twiddle.size
+        for m in range(4):
+            x[m, place] += value
+            value *= turn
+
+
+@njit("void(c8[:,::1],c8[::1],c8[::1])", fastmath={"contract"}, **COMPILE)
+def _gather(parts, twiddle, out):
+    """Bins of the whole, |k| < out.size/2 in fft order, from spectra (4, length) of the samples 4n + m."""
+    length = twiddle.size
+    top = out.size // 2
+    last = 4 * length - top  # bins from here on are the negative ones
+    for q in range(length):
+        turn = twiddle[q]
+        a = parts[0, q]
+        b = parts[1, q] * turn
+        c = parts[2, q] * (turn * turn)
+        d = parts[3, q] * (turn * turn * turn)
+        even, odd, plus, minus = a + c, a - c, b + d, b - d
+        minus = complex(minus.imag, -minus.real)  # -j (b - d)
+        for r in range(4):
+            value = even + plus if r == 0 else odd + minus if r == 1 else even - plus if r == 2 else odd - minus
+            k = q + r * length
+            if k < top:
+                out[k] = np.float32(0.25) * value
+            elif k >= last:
+                out[k - last + top] = np.float32(0.25) * value

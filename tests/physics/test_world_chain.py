@@ -130,6 +130,17 @@ def test_power_is_that_of_the_mean_at_the_antenna_port():
     assert world.truth.output_dbm("a") == pytest.approx([10 * math.log10(u / math.sqrt(1 + u**2))], abs=0.01)
 
 
+def test_g8_ten_dbm_over_ten_metres_in_codes():
+    """From the codes of one device to those of the other: -3.329144 dBFS, 1395.959 codes; a gain that is 0.2 dB off would show."""
+    radios = [radio("a", 1, 0, [0.0, 0.0, 1.0], transmit_full_scale_dbm=10.0), radio("b", 0, 1, [10.0, 0.0, 1.0])]
+    emulated = {"room": {"scatterers": 0}, "receiver": {"noise_figure_db": -1000.0, "bits": 12}}
+    constant = np.full((1, 64), 2047 / 2048, np.complex64)
+    world = running(site(radios, emulated=emulated), {"a": constant}, oscillators=STEADY, attenuation=0.0, gain=40.0)
+    samples = world.radio("b").capture(5000, 1.0).samples
+    assert np.abs(samples).mean() * 2048 == pytest.approx(1395.959 * 2047 / 2048, abs=0.5)
+    assert db(np.abs(samples).mean() * 2048 / 2047) == pytest.approx(-3.329144, abs=0.004)
+
+
 def test_received_power_comes_out_in_codes_through_the_real_gain():
     bins, world = heard({"receiver": {"gain_error_db": 1.0, "chain_db": 3.0, "chain_phase": "uniform"}}, tone(77), gain=45.0)
     h = world.truth.channel("a", "b", np.array([77 * BIN]))[0, 0, 0]
