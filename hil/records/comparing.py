@@ -80,11 +80,11 @@ def _settings(runs: Sequence[Run]) -> Iterator[Setting]:
 def _set(run: Run) -> dict[str, Any]:
     about = run.about
     held = {"seed": about["seed"], "depth": "air" if about.get("air") else about["depth"]}
-    held |= {f"versions.{name}": version for name, version in about["versions"].items()}
-    held["commit"] = f"{(about.get('commit') or '-')[:7]}{' and changes' if about.get('dirty') else ''}"
     for name in about["inputs"]:
         if name.endswith(".toml"):
             held |= dict(_flat(name.removesuffix(".toml"), tomllib.loads(run.input(name).decode())))
+    held |= {f"versions.{name}": version for name, version in about["versions"].items()}
+    held["commit"] = f"{(about.get('commit') or '-')[:7]}{' and changes' if about.get('dirty') else ''}"
     return held
 
 

@@ -1,11 +1,18 @@
-"""Disks that are full and processes that die while a run is recorded."""
+"""Disks that are full and processes that die while a run is recorded, and a trial that meets them."""
 
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
+import pytest
+from trial_bench import own_designer
+
+import hil.bench
+from hil.loop.replaying import replay
 from hil.records import read
+from hil.records.verifying import verify
 
 NAME = "20260314-152033-quickstart-k7qd"
 
@@ -132,3 +139,97 @@ def test_a_killed_writer_leaves_a_readable_run_that_resumes(tmp_path):
     RunWriter.resume(run.folder, command="hil run --resume last").close()
     again = readable(tmp_path)
     assert again.events[-1]["event"] == "recorded" and again.captures == ["r001-sound-u1"]
+
+
+# -- a whole trial -------------------------------------------------------------------------------------------------------------------------
+
+TRIAL = """
+import os, resource, sys
+sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+from trial_bench import lone_bench, own_designer, quiet_and_still
+import hil.bench
+from hil.errors import HilError
+
+def full(event):
+    if event["event"] == "judged" and event["round"] == 2:
+        FILL
+
+def limited(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+folder = Path(sys.argv[1])
+try:
+    with hil.bench.open(lone_bench(folder / "bench", rounds__max=2), designer=own_designer(), runs=folder, observers=[full]) as lab:
+        try:
+            lab.run()
+        finally:
+            print("quiet" if quiet_and_still(lab.link.world) else "LOUD", lab.folder)
+except HilError as error:
+    print(error.exit_code, error)
+"""
+FULL = {
+    # every file limited: not even the events can say that the run failed
+    "every file": ("limited(10_000)", "events.jsonl", "File too large", None),
+    # a device that is really full stands where the capture would be written
+    "a full device": (
+        "(lab.folder / 'captures/.r002-measure-matched-u1.sigmf-data.part').symlink_to('/dev/full')",
+        "captures/r002-measure-matched-u1.sigmf-data", "No space left on device", "fault",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FULL)
+def test_a_trial_on_a_full_disk_says_so_falls_silent_and_can_be_gone_on_with(what, tmp_path):
+    fill, file, reason, how = FULL[what]
+    beside = [str(Path(__file__).parents[1] / "unit"), str(Path(__file__).parents[2])]
+    words = [sys.executable, "-c", TRIAL.replace("FILL", fill), str(tmp_path), *beside]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    state, said = done.stdout.split("\n", 1)
+    quiet, folder = state.split(" ", 1)
+    run = read(folder)
+    assert quiet == "quiet"
+    first, second = said.splitlines()
+    assert first == f"3 error[disk-full] {folder}/{file}: could not be written: no space"
+    assert second.startswith("  found ") and second.endswith(
+        f" MB free ({reason}); what was recorded before it is whole; "
+        f"fix: free some space or raise the quota, or use --runs DIR on another disk, then hil run --resume {run.name}"
+    )
+    assert run.interrupted and run.last_whole_round == 1 and run.dropped == 0
+    assert (run.about.get("ended") or {}).get("how") == how
+    if how:
+        assert (run.of("failed")[0]["id"], run.of("ended")[0]["muted"], run.of("ended")[0]["at_rest"]) == ("disk-full", True, True)
+    assert not list(run.folder.rglob("*.part"))
+    assert [one.kind for one in verify(run.folder).problems] == ["incomplete"]
+
+    with hil.bench.resume(run.folder, designer=own_designer()) as lab:  # the disk has space again
+        lab.run()
+    run = read(folder)
+    assert run.ended == "limit" and run.last_whole_round == 2 and verify(run.folder).whole
+
+
+def test_a_resumed_run_is_replayed_from_what_each_opening_had_set(tmp_path):
+    """A resume that dies before anything is whole leaves settings behind; they are nobody's afterwards."""
+    from trial_bench import lone_bench
+
+    def press_in(state):
+        def press(event):
+            if event["event"] == "state" and event["to"] == state and event["round"] == 1:
+                raise KeyboardInterrupt
+
+        return press
+
+    bench = lone_bench(tmp_path / "bench")
+    with hil.bench.open(bench, designer=own_designer(), runs=tmp_path, observers=[press_in("measuring")]) as lab, pytest.raises(KeyboardInterrupt):
+        lab.run()
+    with hil.bench.resume(lab.folder, designer=own_designer(), observers=[press_in("loading")]) as again, pytest.raises(KeyboardInterrupt):
+        again.run()
+    with hil.bench.resume(lab.folder, designer=own_designer()) as again:
+        again.run()
+    run = read(lab.folder)
+    assert len(run.about["resumed"]) == 2 and verify(run.folder).whole
+    configured = [entry["after_event"] for entry in run.settings["u1"]]
+    assert len(configured) == len(run.of("opened", device="u1")) + len(run.of("levelled", device="u1")) == 4
+    found = replay(run, bench.scenario, bench.testbed)
+    assert found.agrees(0.0) and found.identical == found.events > 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from hashlib import sha512
 from pathlib import Path
 
@@ -117,6 +118,24 @@ def test_altered_captures_are_not_handed_over(run, tmp_path):
         "  found truncated captures/r000-sound-u1.sigmf-data: 1192 of 1200 bytes; fix: restore them from a copy; see hil verify"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_blames_the_folder_that_is_written_to(run, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
+    try:
+        with pytest.raises(RecordError) as caught:
+            export(run, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    out = tmp_path / "out"
+    first, second = str(caught.value).splitlines()
+    assert first == f"error[disk-full] {out}/r000-sound-sense1.sigmf-data: could not be written: no space"
+    assert second.endswith(
+        f" MB free (File too large); the run itself is untouched; fix: free some space, remove {out} and export again, "
+        "or use --out DIR on another disk"
+    )
+    assert list(out.iterdir()) == []
 
 
 def test_the_command(run, tmp_path, capsys):
