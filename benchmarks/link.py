@@ -35,7 +35,7 @@ FRAMES = {
     "waveform, 4 channels of complex64, 4.9 MB": (4, SAMPLES, 1, "<c8"),
 }
 ROUND_TRIP_BAR = 30.0  # times a raw TCP echo: a request is checked, carried out and remembered, in Python at both ends
-IQ_RATIO_BAR = 0.3  # of raw TCP's rate over tcp; ipc is faster
+IQ_RATIO_BAR = 0.5  # of raw TCP's rate over tcp; ipc is faster
 
 
 def each(work: Callable[[], object], times: int) -> list[float]:
