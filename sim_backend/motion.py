@@ -248,11 +248,11 @@ class Journey:
         if i == 0:
             return self._origin
         ramp, state = self.ramps[i - 1], {}
-        share = ramp.fraction(instant.since(ramp.start))
+        share, steps = ramp.fraction(instant.since(ramp.start)), ramp.at(instant)
         for axis, (lost, seen) in self._entries[i - 1].items():
             lost += ramp.shift.get(axis, 0.0)
             lost -= max(0.0, share - ramp.stalls.get(axis, 1.0)) * (ramp.goal[axis] - ramp.begin[axis])
-            motor = ramp.at(instant)[axis] + lost
+            motor = steps[axis] + lost
             state[axis] = lost, min(max(seen, motor), motor + self.carriages.get(axis, EXACT).backlash)
         return state
 

@@ -3,7 +3,7 @@
     python -m sim_backend.server SITE.json SOCKET --parent PID
 
 One thread per connection, so that receivers capture side by side. When a connection ends, however it ends, its radio is muted or its
-stage halted: a transmission does not outlive the node that made it. One line on standard output says that the socket is there.
+stage halted, and so it is before another may hold it: a transmission does not outlive the node that made it. One line on standard output says that the socket is there.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Server:
         self, radios: Mapping[str, Radio], stages: Mapping[str, Stage], clock: Clock, address: str, survey: Survey = lambda at: None
     ) -> None:
         self._radios, self._stages, self._clock, self._survey = dict(radios), dict(stages), clock, survey
+        self._holders: dict[tuple[str, str], object] = {}  # (kind, name) -> who opened the device last
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(address)
         self._listening.listen(64)
@@ -137,7 +138,7 @@ class Server:
                 self._reply(channel, wire.Failed("no-such-device", f"no such {request.kind}", request.name, "", ", ".join(devices), "", ""))
                 return
             device = devices[request.name]
-            end = device.mute if request.kind == "radio" else device.halt
+            end = self._hold(request, device.mute if request.kind == "radio" else device.halt)
             carry_out = _radio if request.kind == "radio" else _stage
             self._reply(channel, _opened(request.kind, device))
             while True:
@@ -159,6 +160,20 @@ class Server:
         finally:
             end()
             channel.close()
+
+    def _hold(self, opening: wire.Open, quieten: Callable[[], None]) -> Callable[[], None]:
+        """What ends a connection: quiet, unless somebody else has opened the device since, before whom it was made quiet."""
+        device = opening.kind, opening.name
+        if not opening.control:
+            quieten()
+            self._holders[device] = object()
+        holder = self._holders.get(device)
+
+        def end() -> None:
+            if self._holders.get(device) is holder:
+                quieten()
+
+        return end
 
     def _reply(self, channel: socket.socket, body: Any, samples: Any = None) -> None:
         wire.send(channel, wire.Reply(body, self._clock.now()), samples)

@@ -8,7 +8,7 @@ import pytest
 from hil.clock import VirtualClock, WallClock
 from hil.device import Move, Setting
 from hil.testing import InstantRadio, InstantStage, radio_contract, stage_contract
-from sim_backend import remote
+from sim_backend import remote, wire
 from sim_backend.server import WorldProcess
 from sim_backend.world import build
 
@@ -209,3 +209,24 @@ def test_suite_notices_a_wrong_radio(wrong):
 def test_suite_notices_a_wrong_stage(wrong):
     with pytest.raises(AssertionError):
         stage_contract(lambda: wrong("s", VirtualClock(), axes={"a": (0.0, 0.3), "b": (0.0, 0.3)}))
+
+
+def test_who_leaves_late_does_not_stop_who_came_after(tmp_path):
+    """A connection's end is noticed at any time after it; what the next holder has begun by then goes on."""
+    from sim_backend.server import Server
+
+    world = build(SITE, VirtualClock())
+    server = Server(world.radios, world.stages, world.clock, str(tmp_path / "socket"))
+    called: list[str] = []
+    first = server._hold(wire.Open("radio", "user", False), lambda: called.append("quiet"))
+    control = server._hold(wire.Open("radio", "user", True), lambda: called.append("quiet"))
+    assert called == ["quiet"]  # whoever opens a device finds it silent
+    control()
+    assert len(called) == 2
+    second = server._hold(wire.Open("radio", "user", False), lambda: called.append("quiet"))
+    assert len(called) == 3
+    first()
+    control()
+    assert len(called) == 3
+    second()
+    assert len(called) == 4
