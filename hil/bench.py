@@ -165,6 +165,14 @@ def build_world(bench: Bench, seed: int, clock: Clock) -> Any:
         raise InputError("emulated", f"the emulator refuses its table: {error}", file=source.file if source else "", key="emulated") from error
 
 
+def sound(bench: Bench, seed: int = 1) -> Any:
+    """The emulator measured by its own sounder with the devices of a bench (`sim_backend.sounder.Sounding`); nothing is pushed or kept."""
+    from sim_backend import sounder
+
+    build_world(bench, seed, VirtualClock())  # a table the emulator refuses is refused in these words
+    return sounder.sound(site(bench, seed), bench.scenario.signal.sample_rate_hz)
+
+
 # -- opening ----------------------------------------------------------------------------------------------------------------------------
 
 
