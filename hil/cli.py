@@ -290,6 +290,18 @@ def export(
     folders.export(_speak("export", quiet, verbose, json, color), run, runs, out, split)
 
 
+@app.command(cls=Exampled, rich_help_panel="look", epilog="hil sound my-lab\nhil sound my-lab --seed 7 --json")
+def sound(
+    bench: Bench = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="of all randomness")] = 1,
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """The emulator measured by its sounder: truth, measured, error budget."""
+    from hil.commands import sound
+
+    raise typer.Exit(sound.sound(_speak("sound", quiet, verbose, json, color), tuple(bench or ()), seed))
+
+
 @app.command(cls=Exampled, rich_help_panel="serve", epilog="hil node node.toml\nhil node node.toml -v")
 def node(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="node.toml")],
