@@ -294,6 +294,8 @@ class Radio:
             first_tick=tick,
             start=self._oscillator_now.tick(tick, rate),
             phase=self._phase("transmit"),
+            chains=self._world.chains(self.name, setting.attenuation_db, self._phases),
+            phase_noise=self._world.phase_noise(self.name, "transmit"),
         )
         airings = transmission.pieces(whole, self._world.faults, self.reference, self._retuned)
         for airing in airings:

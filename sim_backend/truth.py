@@ -56,7 +56,7 @@ class Truth:
     def chain(self, radio: str, side: str) -> NDArray[np.complex128]:
         """Small-signal gain of a radio's chains against nominal at the present setting, (antenna,); an amplifier's included."""
         device = self._world.radio(radio)
-        limits, setting = device.capability, device.setting
+        limits, setting = device.capability, device.really
         channels = self._world.channels(radio, side)
         if side == "transmit":
             attenuation = setting.attenuation_db if setting else (limits.attenuation_db[1],) * limits.transmit_channels

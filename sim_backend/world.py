@@ -134,10 +134,6 @@ class World:
         with self._lock:
             self._aired += 1
             airing.number = self._aired
-            setting = self._radios[airing.radio].setting
-            if setting is not None:
-                airing.chains = self.chains(airing.radio, setting.attenuation_db, airing.phase)
-            airing.phase_noise = self.phase_noise(airing.radio, "transmit")
             horizon = self.clock.now().after(-MEMORY_S)
             self._airings = [other for other in self._airings if other.stop is None or horizon < other.stop] + [airing]
             for other in self._airings:

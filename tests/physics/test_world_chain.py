@@ -137,8 +137,8 @@ def test_g8_ten_dbm_over_ten_metres_in_codes():
     constant = np.full((1, 64), 2047 / 2048, np.complex64)
     world = running(site(radios, emulated=emulated), {"a": constant}, oscillators=STEADY, attenuation=0.0, gain=40.0)
     samples = world.radio("b").capture(5000, 1.0).samples
-    assert np.abs(samples).mean() * 2048 == pytest.approx(1395.959 * 2047 / 2048, abs=0.5)
-    assert db(np.abs(samples).mean() * 2048 / 2047) == pytest.approx(-3.329144, abs=0.004)
+    assert np.abs(samples).mean() * 2048 == pytest.approx(1395.959 * 2047 / 2048, abs=0.8)  # rounded to whole codes
+    assert db(np.abs(samples).mean() * 2048 / 2047) == pytest.approx(-3.329144, abs=0.006)
 
 
 def test_received_power_comes_out_in_codes_through_the_real_gain():
