@@ -50,6 +50,7 @@ class World:
         self._stages: dict[str, Stage] = {}
         self._journeys: dict[str, Journey] = {}
         self._airings: list[Airing] = []
+        self._fronts: dict[tuple[str, tuple[float, ...]], receive.Front] = {}
         self._aired = 0
         self._lock = threading.RLock()
 
@@ -114,7 +115,11 @@ class World:
 
     def front(self, radio: str, gain_db: tuple[float, ...]) -> receive.Front:
         """The receive chains of a radio at these gains."""
-        return receive.draw(self.emulated, radio, self._radios[radio].capability.receive_full_scale_dbm, gain_db)
+        key = radio, gain_db
+        if key not in self._fronts:  # an automatic gain asks for a few dozen, again and again
+            full_scale = self._radios[radio].capability.receive_full_scale_dbm
+            self._fronts[key] = receive.draw(self.emulated, radio, full_scale, gain_db)
+        return self._fronts[key]
 
     def chains(self, radio: str, attenuation_db: tuple[float, ...], tuning: object = 0) -> transmit.Chains:
         """The transmit chains of a radio's elements at these attenuations; the phase of its leakage belongs to the tuning."""
