@@ -178,7 +178,7 @@ class Radio:
                 assert self._ring is not None
                 self._window = first
                 if first == self._ring.oldest:
-                    self._ring.read(end - first)
+                    self._ring.read(end - first, self._oscillator_now.next_tick(clock.now(), rate))
             clock.sleep(needed)
             taken = self._receiver.take(first, samples, rate)
             own = self._world.on_air(self.name, begin)

@@ -48,10 +48,10 @@ class Ring:
             count += 1
         return count
 
-    def read(self, samples: int) -> None:
-        """Take as many blocks as hold `samples`, as they come."""
+    def read(self, samples: int, now: int) -> None:
+        """Take as many blocks as hold `samples`, from tick `now` on, as they come."""
         for _ in range(-(-samples // self.block)):
-            self.take(0)
+            self.take(now)
 
 
 class Slip(NamedTuple):

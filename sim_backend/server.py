@@ -3,7 +3,8 @@
     python -m sim_backend.server SITE.json SOCKET --parent PID
 
 One thread per connection, so that receivers capture side by side. When a connection ends, however it ends, its radio is muted or its
-stage halted, and so it is before another may hold it: a transmission does not outlive the node that made it. One line on standard output says that the socket is there.
+stage halted, and so it is before another may hold it: a transmission does not outlive the node that made it. One line on standard
+output says that the socket is there.
 """
 
 from __future__ import annotations
