@@ -43,12 +43,19 @@ class Measured:
     worst_db: NDArray[np.float64]  # (user,) smallest over the blocks, its downward bias removed
     worst_std_db: NDArray[np.float64]
     fix: Fix | None
-    target_error: float | None
+    surveyed: NDArray[np.float64] | None  # (xyz) metres: the target's true place at the fix's epoch, asked for once
 
     @property
     def sinr(self) -> float:
         """Decibels of the worst user."""
         return float(self.worst_db.min())
+
+    @property
+    def target_error(self) -> float | None:
+        """Metres in the plane, where the truth has been surveyed."""
+        if self.fix is None or self.surveyed is None:
+            return None
+        return float(np.linalg.norm((self.fix.estimate.value - self.surveyed)[:2]))
 
 
 def push(lab: Lab, design: Design, version: int, payload_seed: int) -> dict[str, MeasuringFrame]:
@@ -90,11 +97,11 @@ def measure(
     sinr, std = np.array([q.sinr_db for q in found]), np.array([q.std_db for q in found])
     upper = sinr + ndtri(1.0 - (1.0 - CONFIDENCE) / sinr.size) * std
     lows = [unbiased_minimum(s, d, rng) for s, d in zip(sinr, std)]
-    fix, error = _locate(lab, sounding, design, taken, frames, channels, prior, chains)
+    fix, surveyed = _locate(lab, sounding, design, taken, frames, channels, prior, chains)
     lab.link.progress()
     lab.clock.charge("estimate")
     measured = Measured(
-        version, tuple(found), sinr, std, upper, np.array([low for low, _ in lows]), np.array([spread for _, spread in lows]), fix, error
+        version, tuple(found), sinr, std, upper, np.array([low for low, _ in lows]), np.array([spread for _, spread in lows]), fix, surveyed
     )
     _say(lab, design, measured)
     return measured
@@ -118,8 +125,8 @@ def unbiased_minimum(values: NDArray[np.float64], std: NDArray[np.float64], rng:
     return least - (float(again.mean()) - least), float(again.std())
 
 
-def _locate(lab, sounding, design, taken, frames, channels, prior, chains) -> tuple[Fix | None, float | None]:
-    """Fix of the target from the first sensing array's capture, and how far off it is where the truth has been surveyed."""
+def _locate(lab, sounding, design, taken, frames, channels, prior, chains) -> tuple[Fix | None, NDArray[np.float64] | None]:
+    """Fix of the target from the first sensing array's capture, and where it really was if somebody has surveyed it."""
     if prior is None or not lab.sensors:
         return None, None
     array = lab.sensors[0]
@@ -152,7 +159,7 @@ def _locate(lab, sounding, design, taken, frames, channels, prior, chains) -> tu
     )  # fmt: skip
     if lab.survey is None or middle is None:
         return fix, None
-    return fix, float(np.linalg.norm((fix.estimate.value - lab.survey(middle))[:2]))
+    return fix, lab.survey(middle)
 
 
 def _say(lab: Lab, design: Design, measured: Measured) -> None:
@@ -172,10 +179,9 @@ def _say(lab: Lab, design: Design, measured: Measured) -> None:
         fix = measured.fix
         bound = fix.estimate.bound
         crlb = None if bound is None else float(np.sqrt(np.trace(bound[:2, :2])))
-        surveyed = None if lab.survey is None or fix.estimate.epoch is None else lab.survey(fix.estimate.epoch)
         lab.event(
             "measured", version=measured.version,
-            target={"position": fix.estimate.value, "error": measured.target_error, "surveyed": surveyed, "crlb": crlb,
+            target={"position": fix.estimate.value, "error": measured.target_error, "surveyed": measured.surveyed, "crlb": crlb,
                     "covariance": fix.estimate.covariance, "above_threshold": fix.above_threshold, "loss_db": fix.loss_db,
                     "snr_db": fix.snr_db, "assumes": list(fix.estimate.assumptions)},
         )  # fmt: skip
