@@ -1,22 +1,36 @@
-"""The report of a run: four figures and one HTML page, made from the run folder alone, also of an interrupted run."""
+"""The report of a run: its figures and one HTML page, made from the run folder alone, also of an interrupted run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hil.records import Run, files, read
-from hil.report import page, place, promise, rail, spent
+from hil.report import clocks, gain, knowledge, motion, page, place, promise, rail, sets, signal, spent, target
 from hil.report.facts import Facts, Round, facts, gain_split
 
 __all__ = ["Facts", "Round", "facts", "figures", "gain_split", "render"]
 
-_DRAWN = {"place": place.draw, "promise": promise.draw, "rail": rail.draw, "time": spent.draw}
+_DRAWN: dict[str, Callable[[Run, Facts], tuple[bytes, str] | None]] = {
+    "place": place.draw,
+    "promise": promise.draw,
+    "gain": gain.draw,
+    "rail": rail.draw,
+    "signal": signal.draw,
+    "knowledge": knowledge.draw,
+    "sets": sets.draw,
+    "clocks": clocks.draw,
+    "target": target.draw,
+    "motion": motion.draw,
+    "time": spent.draw,
+}
 
 
 def figures(run: Run) -> dict[str, tuple[bytes, str]]:
-    """Each figure as (SVG, the finding it states). Needs matplotlib."""
+    """Each figure as (SVG, the finding it states); those for which the run recorded nothing are left out. Needs matplotlib."""
     found = facts(run)
-    return {name: draw(run, found) for name, draw in _DRAWN.items()}
+    drawn = {name: draw(run, found) for name, draw in _DRAWN.items()}
+    return {name: one for name, one in drawn.items() if one is not None}
 
 
 def render(run: Run | str | Path) -> Path:

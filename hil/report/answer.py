@@ -3,63 +3,103 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from html import escape
+from typing import Any
+
+import numpy as np
 
 from hil.records import Run
 from hil.report import look
-from hil.report.facts import Facts, ending, gain_split, medium, number, promise_kept
+from hil.report.facts import Facts, Round, counted, ending, medium, number, promise_kept
+from hil.report.flags import flags
 from hil.report.table import table
+
+_FINISHED = ("converged", "limit")
 
 
 def answer(run: Run, found: Facts) -> str:
-    first, *rest = sentences(run, found)
+    raised = flags(run, found)
+    first, *rest = sentences(run, found, raised)
     parts = [f"<h1>{escape(first)}</h1>"] + [f"<p>{escape(sentence)}</p>" for sentence in rest]
     if run.interrupted:
         parts.append(f'<p class="warn">Not a whole run. Continue with <code>hil run --resume {escape(run.name)}</code></p>')
-    parts += [_summary(found), _gains(found), _verdict(run, found)]
+    parts += [_summary(found), _verdict(run), _flags(raised), _emulated(run)]
     return "\n".join(part for part in parts if part)
 
 
-def sentences(run: Run, found: Facts) -> list[str]:
+def sentences(run: Run, found: Facts, raised: list[str]) -> list[str]:
     """Did it work, by how much, may I believe it; and whether it was real."""
+    where = f"{medium(run)} {_capital(ending(run))}."
     final = found.final
     if final is None:
-        return ["No round was measured: there is nothing to report yet.", medium(run)]
+        return ["No round was measured: there is nothing to report yet.", where]
+    return [_worked(run, found, final), _by_how_much(found, final), _believe(found, final, raised), where]
+
+
+def _best(found: Facts) -> Round | None:
+    entries = [entry for entry in map(found.last, found.baselines) if entry is not None]
+    return max(entries, key=lambda entry: entry.measured, default=None)
+
+
+def _half(one: Round, other: Round) -> float:
+    """Of the 95 % interval of a difference of two measurements; 0 where the noise was not recorded."""
+    return 1.96 * float(np.hypot(np.nan_to_num(one.std), np.nan_to_num(other.std)))
+
+
+def _worked(run: Run, found: Facts, final: Round) -> str:
     rounds = len({entry.number for entry in found.designed})
-    best = max((entry for entry in map(found.last, found.baselines) if entry is not None), key=lambda entry: entry.measured, default=None)
-    after = f" after {rounds} round{'s' if rounds != 1 else ''}" if rounds else ""
-    head = f"{final.designer} measured {number(final.measured)} dB at the worst user{after}"
+    after = f" after {counted(rounds, 'round')}" if rounds else ""
+    measured = f"{final.designer} measured {number(final.measured)} dB at the worst user{after}"
+    best = _best(found)
+    if run.ended not in _FINISHED:
+        return f"It was cut short: {measured}."
+    if not rounds:
+        return f"Only baselines were measured: {measured}."
+    if best is not None and final.measured - best.measured < -_half(final, best):
+        return f"It ran to its end and did not pay: {measured}."
+    if best is not None and final.measured - best.measured <= _half(final, best):
+        return f"It ran to its end and gained nothing that can be told from noise: {measured}."
+    return f"It worked: {measured}."
+
+
+def _by_how_much(found: Facts, final: Round) -> str:
+    best = _best(found)
+    parts = []
     if best is not None:
-        gain = final.measured - best.measured
-        head += (
-            f", {number(abs(gain))} dB {'above' if gain >= 0 else 'BELOW'} the best baseline ({best.designer}, {number(best.measured)} dB)"
+        gain, half = final.measured - best.measured, _half(final, best)
+        noise = f" \N{PLUS-MINUS SIGN} {number(half, 2)}" if half else ""
+        parts.append(
+            f"{number(abs(gain))}{noise} dB {'above' if gain >= 0 else 'BELOW'} the best baseline ({best.designer}, {number(best.measured)} dB)"
         )
-    believe = f"{promise_kept(found)[:1].upper()}{promise_kept(found)[1:]}"
-    if not math.isnan(final.bound) and not math.isnan(final.promised):
-        believe += f"; the last {number(max(0.0, final.bound - final.promised))} dB below the most that any design at these positions can promise"
-    if not math.isnan(final.predicted):
-        believe += f". What was measured last lies {number(abs(final.measured - final.predicted))} dB from what was predicted"
-    where = medium(run)
-    return [head + ".", believe + ".", f"{where} {ending(run)[:1].upper()}{ending(run)[1:]}."]
+        worst = min((entry for entry in map(found.last, found.baselines) if entry is not None), key=lambda entry: entry.measured)
+        if worst is not best:
+            parts.append(f"{number(final.measured - worst.measured)} dB above {worst.designer} ({number(worst.measured)} dB)")
+    if not math.isnan(final.bound + final.promised):
+        parts.append(
+            f"with a promise {number(max(0.0, final.bound - final.promised))} dB below the most that any design at these positions can promise"
+        )
+    return f"That is {', '.join(parts)}." if parts else "No baseline was measured beside it."
+
+
+def _believe(found: Facts, final: Round, raised: list[str]) -> str:
+    off = [abs(entry.measured - entry.predicted) for entry in found.rounds if not math.isnan(entry.measured + entry.predicted)]
+    parts = [promise_kept(found)]
+    if off:
+        median, most = number(float(np.median(off)), 2), number(max(off), 2)
+        parts.append(f"what was measured lies {median} dB from what was predicted in the median of {counted(len(off), 'design')}, {most} dB at most")
+    parts.append("no flag was raised" if not raised else f"{counted(len(raised), 'flag')} raised, listed below")
+    return f"{_capital('; '.join(parts))}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _summary(found: Facts) -> str:
     if not found.rounds:
         return ""
-    head = [
-        "round",
-        "design",
-        "promised",
-        "predicted",
-        "measured",
-        "bound",
-        "worst<br>user",
-        "target, m (CRLB)",
-        "EVM",
-        "moved",
-        "took",
-        "promise",
-    ]
+    head = ["round", "design", "promised", "predicted", "measured", "bound", "worst<br>user", "target, m (CRLB)", "EVM", "moved", "took", "promise"]
     rows = []
     for entry in found.rounds:
         target = f"{number(entry.target_error, 2)} ({number(entry.target_crlb, 2)})" if not math.isnan(entry.target_crlb) else "-"
@@ -69,44 +109,45 @@ def _summary(found: Facts) -> str:
         solid = "transparent" if entry.designer in look.HOLLOW else look.hue(entry.designer)
         swatch = f'<span class="swatch" style="border-color:{look.hue(entry.designer)};background:{solid}"></span>'
         cells = [
-            str(entry.number),
-            swatch + escape(entry.designer),
-            number(entry.promised),
-            number(entry.predicted),
-            number(entry.measured),
-            number(entry.bound),
-            escape(entry.user),
-            target,
-            "-" if math.isnan(entry.evm) else f"{100 * entry.evm:.0f} %",
-            moved,
-            number(entry.took, 1, " s"),
-            kept,
-        ]
+            str(entry.number), swatch + escape(entry.designer), number(entry.promised), number(entry.predicted), number(entry.measured),
+            number(entry.bound), escape(entry.user), target, "-" if math.isnan(entry.evm) else f"{100 * entry.evm:.0f} %", moved,
+            number(entry.took, 1, " s"), kept,
+        ]  # fmt: skip
         rows.append((kind, cells))
     return table(head, rows, "Worst user and block, dB. Every row is in results.csv, by user.", left=(1, 6))
 
 
-def _gains(found: Facts) -> str:
-    split = gain_split(found)
-    if len(split) < 2:
-        return ""
-    rows = [("", [escape(designer), number(measured, 1, " dB"), escape(said)]) for designer, measured, said in split]
-    return table(
-        ["design", "measured", "so"], rows, "Where the gain comes from: each step on the same channels, measured in this run.", left=(0, 2)
-    )
-
-
-def _verdict(run: Run, found: Facts) -> str:
+def _verdict(run: Run) -> str:
     judged = run.of("judged")
     if not judged:
         return ""
     failed = [event for event in judged if event.get("pass") is False]
     members = sum(int(event.get("members") or 0) for event in judged)
-    said = (
-        "none of them broke a promise"
-        if not failed
-        else f"{len(failed)} of {len(judged)} designs promised more than their worst member keeps"
-    )
-    warned = len(run.of("warned"))
-    more = f" {warned} warning{'s' if warned != 1 else ''}: see log.txt." if warned else ""
-    return f'<p class="small">Verdict of the adversary over {len(judged)} designs and {members} members of their sets: {said}.{more}</p>'
+    said = "no member broke a promise" if not failed else f"{len(failed)} of {len(judged)} designs promised more than their worst member keeps"
+    return f'<p class="small">Verdict of the adversary over {len(judged)} designs and {members} members of their sets: {said}.</p>'
+
+
+def _flags(raised: list[str]) -> str:
+    if not raised:
+        return ""
+    items = "".join(f"<li>{escape(one)}</li>" for one in raised)
+    return f'<div class="warn"><b>Flags</b><ul>{items}</ul></div>'
+
+
+def _emulated(run: Run) -> str:
+    """What stood in for the hardware: the testbed's own words, which the controller never reads."""
+    if run.about.get("air") or "testbed.toml" not in run.about["inputs"]:
+        return ""
+    asked = tomllib.loads(run.input("testbed.toml").decode()).get("emulated")
+    if not asked:
+        return ""
+    rows = [("", [escape(name), escape(_words(value))]) for name, value in asked.items()]
+    return table(["emulated", "as written in testbed.toml; what it leaves out has the emulator's default"], rows, left=(0, 1))
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_words, value)) if value and isinstance(value[0], dict) else " ".join(map(_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

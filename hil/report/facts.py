@@ -25,6 +25,7 @@ class Round:
     predicted: float
     measured: float
     bound: float
+    bound_anywhere: float
     std: float
     shortfall: float
     evm: float
@@ -95,6 +96,7 @@ def _round(table: dict[str, NDArray[Any]], number: int, designer: str) -> Round:
         predicted=_least(column("predicted_db")),
         measured=_least(measured),
         bound=_least(column("bound_db")),
+        bound_anywhere=_least(column("bound_anywhere_db")),
         std=float(std[worst]),
         shortfall=max(0.0, float(np.nanmax(shortfalls))) if np.isfinite(shortfalls).any() else 0.0,
         evm=_most(column("evm")),
@@ -122,12 +124,17 @@ def number(value: float, digits: int = 1, unit: str = "") -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}")
 
 
+def counted(count: int, what: str) -> str:
+    """1 design, 2 designs."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def promise_kept(found: Facts) -> str:
     judged = [entry for entry in found.designed if entry.kept is not None]
     if not judged:
         return "nothing was promised that could be checked"
     broken = [entry for entry in judged if not entry.kept]
-    kept = f"promise kept in {len(judged) - len(broken)} of {len(judged)} round{'s' if len(judged) > 1 else ''}"
+    kept = f"promise kept in {len(judged) - len(broken)} of {counted(len(judged), 'round')}"
     if not broken:
         return kept
     named = ", ".join(f"round {entry.number} by {number(entry.shortfall)} dB" for entry in broken)

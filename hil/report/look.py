@@ -69,6 +69,15 @@ def marker(designer: str) -> dict[str, Any]:
     return {"marker": MARKERS.get(designer, "P"), "markerfacecolor": face, "markeredgecolor": hue(designer), "markeredgewidth": 1.2}
 
 
+def plain_decades(axis: Any) -> None:
+    """Ticks of a logarithmic axis (axes.xaxis, axes.yaxis) as 0.1, 0.2, 0.5, not as powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 @contextmanager
 def figure(height: float) -> Iterator[Figure]:
     """A figure of full width in this look. matplotlib is imported here and nowhere earlier; no window, no global state."""
@@ -81,7 +90,7 @@ def figure(height: float) -> Iterator[Figure]:
 
 def title(fig: Figure, text: str) -> float:
     """Writes the finding above everything, wrapped; returns how far down it reaches, as a fraction of the height."""
-    lines = textwrap.wrap(re.sub(r"(\d) (?=(dB|mm|m|s|%)\b)", "\\1\N{NO-BREAK SPACE}", text), 74)
+    lines = textwrap.wrap(re.sub(r"(\d) (?=(?:dB|mm|m|s|ms|Hz|ppm|rad|\N{MICRO SIGN}m)\b|%)", "\\1\N{NO-BREAK SPACE}", text), 74)
     height = fig.get_size_inches()[1]
     fig.text(0.012, 1.0 - 0.06 / height, "\n".join(lines), ha="left", va="top", fontsize=10.0, fontweight="bold", linespacing=1.25)
     return 1.0 - (0.10 + 0.19 * len(lines)) / height

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from hil.records import Run
 from hil.report import look
 from hil.report.facts import Facts, number
+from hil.report.target import CHI2_95, Fix, ellipse, fixes
 from hil.units import wavelength
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_CHI2_95 = 5.991  # two degrees of freedom
 _MOST_ROWS = 6  # rounds shown on a rail; the first, the last and some between
 
 
@@ -61,10 +61,9 @@ def rows_of(run: Run, found: Facts, index: int) -> list[Row]:
     return rows + rounds
 
 
-def fixes_of(run: Run, designer: str) -> list[dict[str, Any]]:
+def fixes_of(run: Run, designer: str) -> list[Fix]:
     """Target fixes of the rounds of one designer, oldest first."""
-    events = [event for event in run.of("measured") if event.get("target") and event.get("designer", designer) == designer]
-    return [event["target"] | {"round": event["round"]} for event in events if event["target"].get("position")]
+    return [fix for fix in fixes(run) if fix.designer in (designer, "")]
 
 
 def finding(run: Run, found: Facts) -> str:
@@ -72,19 +71,14 @@ def finding(run: Run, found: Facts) -> str:
     parts = []
     last = [event for event in run.of("placed", purpose="design") if event.get("designer") == found.designer and event["round"]]
     if last:
-        asked, reached = (np.asarray(last[-1][key], float) for key in ("asked", "reached"))
-        spans = " and ".join(number(float(np.ptp(row)) / _wavelength(run)) for row in reached)
-        off = _length(float(np.abs(reached - asked).max()))
-        parts.append(f"the elements ended spread over {spans} wavelengths, each within {off} of its design")
-    fixes = fixes_of(run, found.designer)
-    if fixes:
-        final = fixes[-1]
-        bound = f" (bound {number(final['crlb'], 2)} m)" if final.get("crlb") else ""
-        parts.append(
-            f"the target's fix is {number(final['error'], 2)} m off{bound}"
-            if final.get("error") is not None
-            else f"the target was fixed{bound}"
-        )
+        spans = " and ".join(number(float(np.ptp(row)) / _wavelength(run)) for row in np.asarray(last[-1]["reached"], float))
+        off = _length(max(float(np.abs(np.subtract(event["reached"], event["asked"])).max()) for event in last))
+        parts.append(f"the elements ended spread over {spans} wavelengths, each round within {off} of its design")
+    fixed = fixes_of(run, found.designer)
+    if fixed:
+        final = fixed[-1]
+        bound = "" if math.isnan(final.crlb) else f" (bound {number(final.crlb, 2)} m)"
+        parts.append(f"the target was fixed{bound}" if math.isnan(final.error) else f"the target's fix is {number(final.error, 2)} m off{bound}")
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] if text else "No elements were moved and no target was fixed"
 
@@ -148,35 +142,31 @@ def _target(axes: Axes, run: Run, found: Facts) -> list[tuple[float, float]]:
     points: list[tuple[float, float]] = []
     if target:
         x, y = target["position_m"][:2]
-        radius = math.sqrt(_CHI2_95) * float(target.get("position_std_m", 0.0))
+        radius = math.sqrt(CHI2_95) * float(target.get("position_std_m", 0.0))
         axes.add_patch(Ellipse((x, y), 2 * radius, 2 * radius, fill=False, ec=look.SOFT, lw=1.0, ls=(0, (4, 2)), zorder=3))
         axes.plot([x], [y], marker="+", ms=8, color=look.SOFT, mew=1.2, zorder=3)
         axes.annotate(
             "target, before the\nfirst echo: 95 %",
-            (x - radius * 0.71, y - radius * 0.71),
-            xytext=(-4, -2),
+            (x + radius * 0.71, y - radius * 0.71),
+            xytext=(4, -2),
             textcoords="offset points",
-            ha="right",
+            ha="left",
             va="top",
             color=look.SOFT,
             fontsize=8.5,
         )
         points += [(x - radius, y - radius), (x + radius, y + radius)]
-    fixes = fixes_of(run, found.designer)
-    if not fixes:
+    fixed = fixes_of(run, found.designer)
+    if not fixed:
         return points
     colour = look.hue(found.designer)
-    track = np.array([fix["position"][:2] for fix in fixes])
+    track = np.array([fix.place for fix in fixed])
     axes.plot(track[:, 0], track[:, 1], color=colour, lw=0.8, marker="o", ms=3, zorder=5)
-    if fixes[-1].get("covariance") is not None:
-        values, vectors = np.linalg.eigh(np.asarray(fixes[-1]["covariance"], float)[:2, :2])
-        long, short = 2.0 * np.sqrt(_CHI2_95 * np.maximum(values[::-1], 0.0))
-        angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))
-        axes.add_patch(Ellipse(tuple(track[-1]), long, short, angle=angle, fc=colour, alpha=0.18, lw=0, zorder=4))
-        axes.add_patch(Ellipse(tuple(track[-1]), long, short, angle=angle, fill=False, ec=colour, lw=1.2, zorder=4))
+    ellipse(axes, fixed[-1], fc=colour, alpha=0.18, lw=0, zorder=4)
+    ellipse(axes, fixed[-1], fill=False, ec=colour, lw=1.2, zorder=4)
     axes.plot(*track[-1], marker="*", ms=12, mfc=colour, mec="white", mew=0.8, zorder=6)
     axes.annotate(
-        f"fix of round {fixes[-1]['round']},\nwith 95 %",
+        f"fix of round {fixed[-1].round},\nwith 95 %",
         tuple(track[-1]),
         xytext=(14, 4),
         textcoords="offset points",

@@ -79,7 +79,7 @@ def _marks(axes: Axes, rounds: list[Round], at: list[float], half: float) -> Non
         step = [x - half, x + half]
         if not math.isnan(entry.bound):
             axes.plot(
-                step, [entry.bound] * 2, color=look.BOUND, lw=1.6, ls=(0, (1, 1.3)), zorder=2, solid_capstyle="butt", dash_capstyle="butt"
+                step, [entry.bound] * 2, color=look.BOUND, lw=1.6, ls=(0, (1, 1.3)), zorder=3.5, solid_capstyle="butt", dash_capstyle="butt"
             )
         if not math.isnan(entry.promised):
             axes.plot(step, [entry.promised] * 2, color=colour, lw=1.8, zorder=3, solid_capstyle="butt")
@@ -176,8 +176,8 @@ def _legend(axes: Axes) -> None:
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=4,
-        columnspacing=2.0,
-        handlelength=2.2,
+        columnspacing=1.4,
+        handlelength=2.0,
         handletextpad=0.6,
         borderaxespad=0.2,
     )

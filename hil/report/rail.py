@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PANELS = 4
+TRUSTED = 0.85  # of the points in their 95 % region: fewer, and the predictions promise more than they keep
 _WITHIN = -np.log(0.05)  # |error|^2 over its variance: 95 % of a complex Gaussian
 
 
@@ -96,22 +97,23 @@ def finding(found: list[Rail]) -> str:
     if not len(within):
         return "Channels along the rail were predicted and not yet measured again" if found else "No channel along a rail was predicted"
     off = np.concatenate([_db(rail.sounded.measured) - _db(rail.sounded.predicted) for rail in found])
-    share = 100.0 * float(np.mean(within))
-    verdict = "may be designed on" if share >= 85.0 else "promise more than they keep"
+    verdict = "may be designed on" if np.mean(within) >= TRUSTED else "promise more than they keep"
     held = f"{int(within.sum())} of {len(within)} points sounded after a move lie in the predicted 95 % region"
     return f"{held} ({number(float(np.median(np.abs(off))))} dB off in the median): the predictions {verdict}"
 
 
-def draw(run: Run, found: Facts) -> tuple[bytes, str]:
-    """The figure as SVG and its finding; at most four pairs, gain beside phase."""
+def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
+    """The figure as SVG and its finding; at most four pairs, gain beside phase. None when no channel was predicted."""
     all_pairs = rails(run)
+    if not all_pairs:
+        return None
     shown = all_pairs[:_PANELS]
-    height = 0.95 + 1.62 * max(len(shown), 1)
+    height = 0.95 + 1.62 * len(shown)
     with look.figure(height) as fig:
         says = finding(all_pairs)
         top = look.title(fig, says)
         above, below = 0.22 / height, 0.40 / height
-        each = (top - above - below) / max(len(shown), 1)
+        each = (top - above - below) / len(shown)
         unit = wavelength(float(run.scenario.get("signal", {}).get("carrier_hz", 3.5e9)))
         for index, rail in enumerate(shown):
             base = top - above - each * (index + 1)
@@ -128,8 +130,7 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str]:
                     axes.set_xlabel("local x, wavelengths", labelpad=1.0)
                 else:
                     axes.set_xticklabels([])
-        if shown:
-            _legend(fig, found, top)
+        _legend(fig, found, top)
         return look.svg(fig, "rail"), says
 
 

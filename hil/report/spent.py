@@ -88,9 +88,11 @@ def finding(found: list[Bar], wall: bool = False) -> str:
     return shares[0].upper() + shares[1:] + then
 
 
-def draw(run: Run, found: Facts) -> tuple[bytes, str]:
-    """The figure as SVG and its finding."""
+def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
+    """The figure as SVG and its finding; None when no time was recorded."""
     rows = bars(run)
+    if not rows:
+        return None
     clock, wall = sum(sum(bar.clock.values()) for bar in rows), sum(sum(bar.wall.values()) for bar in rows)
     alike = abs(clock - wall) <= _ALIKE * max(clock, wall, 1e-9)
     height = 1.55 + 0.27 * max(len(rows), 2)

@@ -17,8 +17,9 @@ nav a { margin-right: 1rem; color: inherit; }
 section { margin-top: 2.4rem; }
 h1 { font-size: 1.5rem; line-height: 1.3; margin: 0 0 .8rem; text-wrap: balance; }
 h2 { font-size: 1rem; margin: 0 0 .6rem; font-weight: 600; }
-p { margin: .5rem 0; max-width: 46rem; }
+p { margin: .5rem 0; max-width: 50rem; }
 figure { margin: 0; }
+figure + figure { margin-top: 1.6rem; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption, caption, .small { font-size: .87rem; }
 table { border-collapse: collapse; margin: 1rem 0; width: 100%; font-size: .9rem; }
@@ -34,6 +35,7 @@ code, .hash { font-family: ui-monospace, 'DejaVu Sans Mono', Consolas, monospace
 code { font-size: .84rem; }
 .hash { font-size: .72rem; }
 pre { background: #f4f4f4; padding: .6rem .8rem; white-space: pre-wrap; }
+.warn ul { margin: .2rem 0; padding-left: 1.2rem; }
 .warn { border-left: 4px solid #222; padding: .3rem .8rem; background: #f0f0f0; max-width: none; }
 @media screen and (max-width: 48rem) { table { display: block; overflow-x: auto; } }
 @page { size: A4 portrait; margin: 14mm; }

@@ -125,6 +125,11 @@ def make(
     return writer.folder
 
 
+def designer_file(designer):
+    """A designer's name in letters that a file can have."""
+    return "".join(letter if letter.isalnum() else "-" for letter in designer.lower())
+
+
 class Script:
     def __init__(self, writer, clock, rng, designer):
         self.writer, self.clock, self.rng, self.designer = writer, clock, rng, designer
@@ -142,12 +147,43 @@ class Script:
         for device in (*ARRAYS, "sense1", *USERS):
             part = "pluto" if device in USERS else "fmcomms5"
             self.writer.event(
-                "opened", device=device, serial=f"emulated-{device}", profile=f"{part}-3g5", differences=[], part=part, node=device
-            )
+                "opened", device=device, serial=f"emulated-{device}", profile=f"{part}-3g5", differences=[], part=part, node=device,
+                receive_full_scale_dbm=-10.0,
+            )  # fmt: skip
             asked = Setting(3.5e9, 15.36e6, (40.0,), (12.0,) if part == "fmcomms5" else ())
             self.writer.settings(device, asked, Setting(3.5e9 + 1.5, 15.36e6, (40.0,), asked.attenuation_db))
         for user in USERS:
             self.writer.event("levelled", 0, device=user, gain_db=[38.0], peak_dbfs=[-8.4])
+            self.capture(0, f"r000-idle-{user}", user, "idle", 3.0, 0.0)
+            noise = dict(what="noise per tone", of=user, value=[6e-16], unit="W", std=[2.7e-18], bound_std=[2.7e-18], residual_test=1.04)
+            self.writer.event("estimated", 0, above_threshold=True, assumes=[], from_=[f"captures/r000-idle-{user}.sigmf-data"], **noise)
+
+    def capture(self, number, name, user, purpose, noise, tones, **fact):
+        """Codes: white noise of rms `noise` and a band of 384 of 512 tones of rms `tones`."""
+        count = 4096
+        white = self.rng.standard_normal((count, 2)) @ [1, 1j] * noise / 2**0.5
+        spectrum = self.rng.standard_normal((count, 2)) @ [1, 1j] * (np.abs(np.fft.fftfreq(count)) < 0.375)
+        codes = white + tones * np.fft.ifft(spectrum) / max(np.std(np.fft.ifft(spectrum)), 1e-30)
+        whole = np.rint(np.stack([codes.real, codes.imag], -1))[None].astype(np.float32)
+        samples = np.ascontiguousarray(whole / np.float32(2048)).view(np.complex64)[..., 0]
+        capture = Capture(samples, 15.36e6, 3.5e9, gain_db=(38.0,), device=user)
+        file, digest = self.writer.capture(name, capture, purpose=purpose, round=number, positions=[USERS[user]])
+        self.writer.event(
+            "captured", number, file=file, sha512=digest, device=user, purpose=purpose, samples=count, loss="unknown", clipped=0.0, **fact
+        )
+
+    def move(self, number, before, asked, reached, **fact):
+        """`moved` events: mm of the axis count from the rail's left end."""
+        self.clock.sleep(0.8)
+        for index in range(len(ARRAYS)):
+            gap = float(np.diff(np.sort(reached[index])).min())
+            for axis in range(asked.shape[1]):
+                start, goal, end = (float(one[index, axis]) + 0.35 for one in (before, asked, reached))
+                self.writer.event(
+                    "moved", number, stage=f"rail{index + 1}", axis="abcdefgh"[axis], from_=start, asked=goal, reached=end, std=2e-5,
+                    peak_speed=0.1, settle=0.15, closest=gap, **fact,
+                )  # fmt: skip
+        self.standing = reached
 
     def exploring(self, fields):
         self.state(0, "exploring")
@@ -159,6 +195,7 @@ class Script:
                 else np.tile(visits[:4], (2, 1))
             )
             reached = asked + self.rng.normal(0, 5e-5, asked.shape)
+            self.move(0, getattr(self, "standing", asked), asked, reached)
             self.writer.event(
                 "placed", 0, purpose="explore", asked=asked, reached=reached, std=np.full(asked.shape, 5e-5), moved=6, movable=8
             )
@@ -199,6 +236,12 @@ class Script:
                 file, _ = self.writer.field(number, array, user, arrays)
                 self.writer.event("mapped", number, file=file, transmitter=array, user=user, paths=6, residual_db=-22.0)
 
+    def symbols(self, evm):
+        """16QAM of unit mean energy with that rms error."""
+        levels = np.array([-3, -1, 1, 3]) / 10**0.5
+        sent = self.rng.choice(levels, 80) + 1j * self.rng.choice(levels, 80)
+        return np.round(sent + evm * (self.rng.standard_normal((80, 2)) @ [1, 1j]) / 2**0.5, 3)
+
     def round(self, number, designer, numbers, positions, *, targets, fields=False, short=0.0):
         promised, predicted, measured, bound = numbers
         began, self.version = self.clock.now(), self.version + 1
@@ -207,6 +250,8 @@ class Script:
             self.state(number, state, designer)
         reached = positions + self.rng.normal(0, 8e-5, positions.shape)
         moved = 0 if designer == "fixed" else 8 if number < 2 else 5
+        if moved:
+            self.move(number, self.standing, positions, reached, designer=designer)
         self.writer.event(
             "placed",
             number,
@@ -230,6 +275,14 @@ class Script:
         if fields:
             self.fields(number, reached)
         self.state(number, "designing", designer)
+        for array in ARRAYS:
+            for user in USERS:
+                of, parts = f"{array}-{user}", {"noise": 1.1e-5, "moving": 2.2e-5}
+                size, least = np.full(32, sum(parts.values())), np.full(32, 1.05e-5)
+                more = dict(unit="1", confidence=0.95, age=0.0, parts=parts)
+                self.writer.event("bounded", number, what="channel", of=of, shape="ball", size=size, bound_size=least, designer=designer, **more)
+                gain = dict(value=4e-7, unit="power gain", std=1e-11, bound_std=None, residual_test=None)
+                self.writer.event("estimated", number, what="channel", of=of, above_threshold=True, assumes=[], from_=[], designer=designer, **gain)
         design = Design(np.ones((2, 32, 4, 2), complex), reached, promised, predicted, bound, designer=designer, steps=400)
         file, _ = self.writer.design(number, designer, design)
         self.writer.event(
@@ -249,21 +302,27 @@ class Script:
         for state in ("loading", "measuring"):
             self.state(number, state, designer)
         measured -= (measured - promised + short) if short else 0.0
+        for array, user in zip(ARRAYS, USERS):
+            self.capture(number, f"r{number:03d}-measure-{designer_file(designer)}-{user}", user, "measure", 3.0, 60.0, **fact)
+            offset = dict(value=[(821.0 if user == "u2" else -13686.0) + 3.0 * self.version], std=[0.01], bound_std=[0.008], residual_test=None)
+            self.writer.event("estimated", number, what="carrier offset", of=f"{array}-{user}", unit="Hz", above_threshold=number != 2, assumes=[],
+                              from_=[], designer=designer, **offset)  # fmt: skip
         error, crlb = 0.5 + 0.05 * self.rng.standard_normal(), 0.48 - 0.01 * number
         if targets:
             fix = np.array([9.4, -3.7, 1.0]) + self.rng.normal(0, 0.35, 3) * [1, 1, 0]
             covariance = np.array([[0.16, 0.06, 0], [0.06, 0.09, 0], [0, 0, 0.01]])
-            target = dict(
-                position=fix, covariance=covariance, error=None if self.writer.about["air"] else error, crlb=crlb, above_threshold=True
-            )
+            surveyed = None if self.writer.about["air"] else np.array([9.4, -3.7, 1.0])
+            error = None if surveyed is None else float(np.linalg.norm((fix - surveyed)[:2]))
+            target = dict(position=fix, covariance=covariance, error=error, surveyed=surveyed, crlb=crlb, above_threshold=True, loss_db=[3.0, 12.0])
             self.writer.event("measured", number, target=target, **fact)
         rows = []
         for index, user in enumerate(USERS):
             gap = 0.35 * index
             values = dict(predicted_db=predicted + gap, evm=10 ** (-(measured + gap) / 20), upper_db=measured + gap + 0.15, std_db=0.06)
             values |= {} if promised is None else dict(promised_db=promised + gap / 2)
+            shown = dict(blocks_db=np.full(32, measured + gap), blocks_std_db=np.full(32, 0.1), equalised=self.symbols(values["evm"]))
             self.writer.event(
-                "measured", number, user=user, sinr_db=measured + gap, bit_errors=3, bits=96000, rate_bit=5.6, **values, **fact
+                "measured", number, user=user, sinr_db=measured + gap, bit_errors=3, bits=96000, rate_bit=5.6, **shown, **values, **fact
             )
             rows.append(
                 dict(

@@ -23,9 +23,11 @@ def writer_in(folder, **more):
     )
 
 
-def run_of(folder, rows):
+def run_of(folder, rows, end=None):
     with writer_in(folder) as writer:
         writer.results(rows)
+        if end:
+            writer.end(end, muted=True, at_rest=True, t=Instant(0, 0.0))
     return read(folder / NAME)
 
 
@@ -80,11 +82,29 @@ def test_gain_split_says_what_each_step_is_worth(tmp_path):
 
 
 def test_a_design_worse_than_its_baseline_is_said_to_be(tmp_path):
-    run = run_of(tmp_path, [row(0, "sparse", "u1", 14, 16, 17.0), row(1, "robust", "u1", 15, 17, 16.0, bound_db=18.5)])
-    head, believe, where = sentences(run, facts(run))
-    assert head == "robust measured 16.0 dB at the worst user after 1 round, 1.0 dB BELOW the best baseline (sparse, 17.0 dB)."
-    assert "3.5 dB below the most that any design" in believe and "1.0 dB from what was predicted" in believe
+    rows = [row(0, "sparse", "u1", 14, 16, 17.0, std_db=0.05), row(1, "robust", "u1", 15, 17, 16.0, bound_db=18.5, std_db=0.05)]
+    run = run_of(tmp_path, rows, end="limit")
+    head, much, believe, where = sentences(run, facts(run), [])
+    assert head == "It ran to its end and did not pay: robust measured 16.0 dB at the worst user after 1 round."
+    assert much.startswith("That is 1.0 \N{PLUS-MINUS SIGN} 0.14 dB BELOW the best baseline (sparse, 17.0 dB), with a promise 3.5 dB below the most")
+    assert "1.00 dB from what was predicted in the median of 2 designs" in believe and "no flag was raised" in believe
     assert where.startswith("Emulated at depth process") and "nothing was radiated" in where
+
+
+@pytest.mark.parametrize(
+    ("measured", "how", "said"),
+    [
+        (17.2, "converged", "It worked: "),
+        (17.1, "limit", "It ran to its end and gained nothing that can be told from noise: "),
+        (16.9, "limit", "It ran to its end and gained nothing that can be told from noise: "),
+        (16.8, "limit", "It ran to its end and did not pay: "),
+        (19.0, "fault", "It was cut short: "),
+    ],
+)
+def test_whether_it_worked_is_decided_by_noise_and_end(tmp_path, measured, how, said):
+    """95 % of the difference of two measurements of 0.05 dB: 1.96 x 0.05 x sqrt 2 = 0.139 dB."""
+    run = run_of(tmp_path, [row(0, "sparse", "u1", 14, 16, 17.0, std_db=0.05), row(1, "robust", "u1", 15, 17, measured, std_db=0.05)], end=how)
+    assert sentences(run, facts(run), [])[0].startswith(said)
 
 
 def test_the_promise_title_states_the_finding(tmp_path):
@@ -172,9 +192,7 @@ def test_the_95_percent_region_holds_95_percent():
 
 def test_what_the_fit_says_at_a_point_goes_before_the_grid():
     x, truth = np.array([0.1]), lambda x: np.ones(len(x), complex)
-    arrays = field(x, truth, np.array([1.5 + 0j]), 1e-6) | dict(
-        sounded_predicted=np.array([1.5 + 0j]), sounded_predicted_variance=np.array([1e-6])
-    )
+    arrays = field(x, truth, np.array([1.5 + 0j]), 1e-6) | dict(sounded_predicted=np.array([1.5 + 0j]), sounded_predicted_variance=np.array([1e-6]))
     assert rail._point(arrays).within.all() and not rail._point({k: v for k, v in arrays.items() if "predicted" != k[8:17]}).within.any()
 
 
@@ -239,7 +257,7 @@ def test_rows_of_a_rail_join_baselines_that_stand_alike(tmp_path):
     rows = place.rows_of(run, found, 1)
     assert [row.label for row in rows] == ["visited", "fixed-rzf, fixed", "sparse", "round 1", "round 2 nominal"]
     assert rows[0].reached.tolist() == [-0.3, 0.0, 0.1, 0.3] and rows[3].asked.tolist() == [-0.1, 0.2]
-    assert "each within 1.0 mm of its design" in place.finding(run, found)
+    assert "each round within 1.0 mm of its design" in place.finding(run, found)
 
 
 def test_many_rounds_leave_the_first_and_the_last(tmp_path):
@@ -264,13 +282,9 @@ def test_the_target_ellipse_holds_95_percent_of_its_distribution(tmp_path):
     prior, filled, _ = axes.patches
     rng = np.random.default_rng(3)
     draws = rng.multivariate_normal([9.5, -3.5], covariance[:2, :2], 4000)
-    assert np.mean(filled.get_path().contains_points(filled.get_patch_transform().inverted().transform(draws))) == pytest.approx(
-        0.95, abs=0.012
-    )
+    assert np.mean(filled.get_path().contains_points(filled.get_patch_transform().inverted().transform(draws))) == pytest.approx(0.95, abs=0.012)
     before = rng.normal([9.0, -4.0], 2.0, (4000, 2))
-    assert np.mean(prior.get_path().contains_points(prior.get_patch_transform().inverted().transform(before))) == pytest.approx(
-        0.95, abs=0.012
-    )
+    assert np.mean(prior.get_path().contains_points(prior.get_patch_transform().inverted().transform(before))) == pytest.approx(0.95, abs=0.012)
 
 
 def test_labels_are_spread_without_changing_their_order():

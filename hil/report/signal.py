@@ -1,0 +1,293 @@
+"""Is the waveform clean: spectra of what the users received, SINR across the band, and constellations after the loop's equalisation."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.errors import RecordError
+from hil.records import Run
+from hil.report import look
+from hil.report.facts import NONE, Facts, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SEGMENT = 512  # samples of a spectrum's segment: a tone's width at 15.36 MS/s
+MOST_USERS = 4
+EVM = (
+    "EVM: rms error over rms reference of the payload's known symbols (data-aided), after one complex gain per tone, fitted over the whole "
+    "payload, and each symbol's common phase; nothing else is equalised."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spectrum:
+    """Power density of one capture. hertz, density: (bin,), density in W/Hz at the port, or in full scales per hertz where `unit` says so."""
+
+    hertz: NDArray[np.float64]
+    density: NDArray[np.float64]
+    unit: str
+
+    def power(self, low: float, high: float) -> float:
+        """Watts between two frequencies, hertz."""
+        step = self.hertz[1] - self.hertz[0]
+        return float(np.sum(self.density[(self.hertz >= low) & (self.hertz < high)]) * step)
+
+    @property
+    def db(self) -> NDArray[np.float64]:
+        """(bin,) dBm/Hz, or dBFS/Hz."""
+        return _db(self.density) + (30.0 if self.unit == "dBm" else 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What one user received of one design. acpr, floor: dB re the used band, (below, above): of the capture, and of silence alone."""
+
+    user: str
+    designer: str
+    round: int
+    spectrum: Spectrum | None
+    silence: Spectrum | None
+    level: float  # dBm (dBFS) in the used band
+    acpr: tuple[float, float]
+    floor: tuple[float, float]
+    clipped: float
+    event: dict[str, Any]
+
+    @property
+    def evm(self) -> float:
+        return NONE if self.event.get("evm") is None else float(self.event["evm"])
+
+    @property
+    def points(self) -> NDArray[np.complex128]:
+        """(symbol,) equalised; empty where the run recorded none."""
+        pairs = np.asarray(self.event.get("equalised") or np.zeros((0, 2)), float)
+        return pairs[:, 0] + 1j * pairs[:, 1]
+
+
+def welch(samples: NDArray[Any], rate: float, size: int = SEGMENT) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(hertz, density per hertz) of complex samples, ascending: mean periodogram of half-overlapping Hann segments (Welch 1967)."""
+    size = min(size, len(samples))
+    starts = np.arange(0, len(samples) - size + 1, max(1, size // 2))
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(size) / size)
+    total = np.zeros(size)
+    for some in np.array_split(starts, max(1, len(starts) // 256)):  # a few segments at a time: long captures stay small
+        segments = samples[some[:, None] + np.arange(size)] * window
+        total += np.sum(np.abs(np.fft.fft(segments, axis=-1)) ** 2, axis=0)
+    density = total / (len(starts) * rate * np.sum(window**2))
+    return np.fft.fftshift(np.fft.fftfreq(size, 1.0 / rate)), np.fft.fftshift(density)
+
+
+def heard(run: Run, round: int, designer: str) -> list[Heard]:
+    """One entry per user that was measured in a round of a designer, in the order of the run."""
+    ports = _ports(run)
+    found = []
+    for event in run.of("measured", round=round):
+        user = event.get("user")
+        if user is None or event.get("designer", designer) != designer:
+            continue
+        radio, channel = ports.get(user, (user, 0))
+        spectrum, clipped = _spectrum(run, channel, purpose="measure", round=round, device=radio, designer=designer)
+        silence, _ = _spectrum(run, channel, purpose="idle", device=radio)
+        level, acpr, floor = _adjacent(run, spectrum, silence)
+        found.append(Heard(user, designer, round, spectrum, silence, level, acpr, floor, clipped, event))
+    return found
+
+
+def _ports(run: Run) -> dict[str, tuple[str, int]]:
+    """user -> (radio, channel) by the testbed's wires."""
+    if "testbed.toml" not in run.about["inputs"]:
+        return {}
+    wires = tomllib.loads(run.input("testbed.toml").decode()).get("wire", [])
+    return {wire["user"]: (wire["radio"], wire.get("channels", [0])[0]) for wire in wires if "user" in wire}
+
+
+def _spectrum(run: Run, channel: int, **which: Any) -> tuple[Spectrum | None, float]:
+    """The last capture of a kind as a spectrum, and the share of it that clipped. None where there is none, or its data is not there."""
+    events = run.of("captured", **which)
+    if not events:
+        return None, NONE
+    clipped = float(events[-1].get("clipped") or 0.0)
+    try:
+        capture = run.capture(events[-1]["file"])
+    except (RecordError, OSError):
+        return None, clipped
+    if capture.samples.shape[-1] < 16:
+        return None, clipped
+    hertz, density = welch(capture.samples[channel], capture.sample_rate_hz)
+    opened = run.of("opened", device=which["device"])
+    full = opened[-1].get("receive_full_scale_dbm") if opened else None
+    if full is None:
+        return Spectrum(hertz, density, "dBFS"), clipped
+    return Spectrum(hertz, density * 10.0 ** ((full - capture.gain_db[channel]) / 10.0) * 1e-3, "dBm"), clipped
+
+
+def _adjacent(run: Run, spectrum: Spectrum | None, silence: Spectrum | None) -> tuple[float, tuple[float, float], tuple[float, float]]:
+    if spectrum is None:
+        return NONE, (NONE, NONE), (NONE, NONE)
+    half, end = band(run, spectrum)
+    inside = spectrum.power(-half, half)
+    sides = ((-end, -half), (half, end))
+
+    def relative(one: Spectrum | None) -> tuple[float, float]:
+        if one is None or one.unit != spectrum.unit:
+            return NONE, NONE
+        below, above = (float(_db(np.array(one.power(*side) / inside))) for side in sides)
+        return below, above
+
+    return float(_db(np.array(inside))) + (30.0 if spectrum.unit == "dBm" else 0.0), relative(spectrum), relative(silence)
+
+
+def band(run: Run, spectrum: Spectrum) -> tuple[float, float]:
+    """(half of the used band, end of what was sampled), hertz either side of the carrier; the band is one bin wider for the window."""
+    end = -float(spectrum.hertz[0])
+    step = float(spectrum.hertz[1] - spectrum.hertz[0])
+    used = run.scenario.get("signal", {}).get("used_bandwidth_hz")
+    return (end if used is None else min(end, 0.5 * float(used) + 1.5 * step)), end
+
+
+def finding(found: list[Heard]) -> str:
+    if not found:
+        return "No signal was measured"
+    worst = max(found, key=lambda one: -1.0 if math.isnan(one.evm) else one.evm)
+    text = f"EVM is {100 * worst.evm:.1f} % ({number(20 * math.log10(worst.evm))} dB) at the worst user" if worst.evm > 0 else "EVM was not recorded"
+    sides = [(side, floor) for one in found for side, floor in zip(one.acpr, one.floor) if not math.isnan(side)]
+    if sides:
+        most, floor = max(sides)
+        text += f"; beside the band the power received is {number(-most)} dB below that in it"
+        if not math.isnan(floor):
+            text += ", the receiver's own noise" if most - floor < 1.0 else f", {number(most - floor)} dB above silence"
+    return text
+
+
+def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
+    """The figure as SVG and its finding: a column per user of the final design."""
+    final = found.final
+    everybody = heard(run, final.number, final.designer) if final is not None else []
+    shown = everybody[:MOST_USERS]
+    if not shown:
+        return None
+    points = any(len(one.points) for one in shown)
+    blocks = any(one.event.get("blocks_db") for one in shown)
+    spectra = any(one.spectrum is not None for one in shown)
+    rows = [(1.75, spectra, _density), (1.15, blocks, _blocks), (1.75, points, _constellation)]  # inches
+    height = 0.50 + sum(tall + 0.66 for tall, there, _ in rows if there)
+    with look.figure(height) as fig:
+        says = finding(everybody)
+        top = (look.title(fig, says) - 1.0) * height + height
+        limits = _limits(shown)
+        for tall, there, panel in rows:
+            if not there:
+                continue
+            for column, one in enumerate(shown):
+                left, width = 0.085 + column * 0.915 / len(shown), 0.915 / len(shown) - 0.045 - 0.02 * (len(shown) < 3)
+                axes = fig.add_axes((left, (top - tall - 0.26) / height, width, tall / height))
+                panel(fig, axes, run, one, column, limits)
+            top -= tall + 0.66
+        return look.svg(fig, "signal"), says
+
+
+def _limits(shown: list[Heard]) -> tuple[float, float]:
+    values = [
+        value for one in shown for spectrum in (one.spectrum, one.silence) if spectrum is not None for value in (spectrum.db.min(), spectrum.db.max())
+    ]
+    return (min(values) - 3.0, max(values) + 4.0) if values else (0.0, 1.0)
+
+
+def _density(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float]) -> None:
+    look.panel_title(axes, f"{one.user}: received, {one.designer}")
+    if one.spectrum is None:
+        axes.text(0.5, 0.5, "capture not in this folder", transform=axes.transAxes, ha="center", color=look.SOFT)
+        return
+    half, end = band(run, one.spectrum)
+    axes.axvspan(-half / 1e6, half / 1e6, color=look.FAINT, alpha=0.45, lw=0, zorder=0)
+    axes.plot(one.spectrum.hertz / 1e6, one.spectrum.db, color=look.hue(one.designer), lw=1.2, zorder=3)
+    if one.silence is not None and one.silence.unit == one.spectrum.unit:
+        axes.plot(one.silence.hertz / 1e6, one.silence.db, color=look.SOFT, lw=0.8, zorder=2)
+        axes.annotate(
+            "silence", (0.0, float(np.median(one.silence.db))), xytext=(0, 5), textcoords="offset points", color=look.SOFT, fontsize=8, ha="center"
+        )
+    axes.annotate("used band", (0.0, limits[1]), xytext=(0, -2), textcoords="offset points", color=look.SOFT, fontsize=8, ha="center", va="top")
+    for place, value, align, inwards in ((-end, one.acpr[0], "left", 2), (end, one.acpr[1], "right", -2)):
+        where = {"xytext": (inwards, -2), "textcoords": "offset points", "ha": align, "va": "top"}
+        axes.annotate(f"{number(value)} dB", (place / 1e6, limits[1]), fontsize=8, fontweight="bold", **where)
+    axes.set_xlim(-end / 1e6, end / 1e6)
+    axes.set_ylim(*limits)
+    axes.set_xlabel("MHz from the carrier", labelpad=1.0)
+    if column:
+        axes.set_yticklabels([])
+    else:
+        axes.set_ylabel(f"{one.spectrum.unit}/Hz", labelpad=2.0)
+
+
+def _blocks(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float]) -> None:
+    """SINR of each block: measured with 95 % bars, the user's promise stepped and predicted thin."""
+    values = np.asarray(one.event.get("blocks_db") or [], float)
+    spread = np.asarray(one.event.get("blocks_std_db") or np.zeros(len(values)), float)
+    width = float(run.scenario.get("signal", {}).get("used_bandwidth_hz", 1e6 * max(len(values), 1)))
+    at = (np.arange(len(values)) + 0.5) / max(len(values), 1) * width / 1e6 - 0.5 * width / 1e6
+    colour, box = look.hue(one.designer), {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75}
+    axes.errorbar(at, values, yerr=1.96 * spread, color=colour, lw=1.2, elinewidth=1.0, ms=3, **look.marker(one.designer) | {"markeredgewidth": 0.8})
+    for key, style in (("promised_db", {"lw": 1.8}), ("predicted_db", {"lw": 0.8})):
+        if one.event.get(key) is not None:
+            axes.axhline(float(one.event[key]), color=colour, zorder=2, **style)
+            word = key.removesuffix("_db")
+            where = {"va": "top", "xytext": (0, -2)} if word == "promised" else {"va": "bottom", "xytext": (0, 1)}
+            axes.annotate(
+                word,
+                (at[-1], float(one.event[key])),
+                textcoords="offset points",
+                ha="right",
+                fontsize=8,
+                color=look.SOFT,
+                bbox=box,
+                zorder=6,
+                **where,
+            )
+    axes.margins(y=0.25)
+    axes.set_xlabel("MHz from the carrier", labelpad=1.0)
+    look.panel_title(axes, f"{one.user}: SINR per block")
+    if column == 0:
+        axes.set_ylabel("SINR, dB", labelpad=2.0)
+
+
+def _constellation(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float]) -> None:
+    """At the left of its column, words at the right."""
+    box = axes.get_position()
+    height = fig.get_size_inches()[1]
+    side = min(box.height * height, box.width * look.WIDTH)
+    axes.set_position((box.x0, box.y0, side / look.WIDTH, side / height))
+    points = one.points
+    axes.plot(points.real, points.imag, ls="none", marker="o", ms=1.8, mec="none", mfc=look.hue(one.designer), alpha=0.75)
+    reach = 1.1 * max([1.2, *np.abs(points.real), *np.abs(points.imag)])
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-reach, reach)
+    axes.set_xticks((-1, 0, 1))
+    axes.set_yticks((-1, 0, 1))
+    axes.set_xlabel("I, of the rms symbol", labelpad=1.0)
+    if column == 0:
+        axes.set_ylabel("Q, of the rms symbol", labelpad=1.0)
+    look.panel_title(axes, f"{one.user}: {run.scenario.get('signal', {}).get('modulation', 'payload')}")
+    bits, errors = one.event.get("bits"), one.event.get("bit_errors")
+    lines = [f"EVM {100 * one.evm:.1f} %", f"  = {number(20 * math.log10(one.evm))} dB"] if one.evm > 0 else []
+    lines += [f"{errors} bit errors", f"  in {bits:,}".replace(",", "\N{THIN SPACE}")] if bits else []
+    lines += [f"{number(float(one.event['rate_bit']), 2)} bit/s/Hz"] if one.event.get("rate_bit") is not None else []
+    if side < 0.62 * box.width * look.WIDTH:
+        axes.text(1.08, 0.98, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=8.5, linespacing=1.4)
+
+
+def rows(run: Run, found: Facts) -> list[Heard]:
+    """The last measured round of every designer, for the table."""
+    last = [found.last(name) for name in dict.fromkeys(entry.designer for entry in found.rounds)]
+    return [one for entry in last if entry is not None for one in heard(run, entry.number, entry.designer)]
+
+
+def _db(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 10.0 * np.log10(np.maximum(values, 1e-300))
