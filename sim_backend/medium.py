@@ -37,7 +37,7 @@ Still = tuple[Hashable, int]  # a geometry and the age of a transmission, in AGE
 AGE_S = 4.0  # a table holds for so long: oscillators drift, and the path phase runs at the actual frequency
 MOST_BINS = 1 << 22
 STRETCH = 16  # blocks that are added to at a time
-PLAN = 64  # blocks of a receiver's grid for which rays are bundled alike
+PLAN = 256  # blocks of a receiver's grid for which rays are bundled alike
 
 
 class Scene(Protocol):

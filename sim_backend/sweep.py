@@ -124,15 +124,27 @@ def _shake(transmitter, receiver, turn):
         im[m] = x * s + y * c
 
 
-@njit("void(f4[::1],f4[::1],f4,f4,f4,f4,f4[::1],f4[::1])", fastmath={"contract"}, **COMPILE)
-def _gather(re, im, cr, ci, dr, di, out_re, out_im):
-    """Add an element's signal times a complex gain that grows by (dr, di) a point."""
+@njit("void(c16,c16,f8,f8,f4[::1])", **COMPILE)
+def _line(early, then, length, start, out):
+    """Real, imaginary and their growth a point of a gain that goes from `early` to `then` in `length` points, from point `start`."""
+    grow = (then - early) / length
+    early += start * grow
+    out[0], out[1], out[2], out[3] = early.real, early.imag, grow.real, grow.imag
+
+
+@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4[:,::1],f4[::1],f4[::1])", fastmath={"contract"}, **COMPILE)
+def _gather(ar, ai, br, bi, lines, out_re, out_im):
+    """Add two signals, each times a complex gain that is a straight line."""
+    p, q, dp, dq = lines[0, 0], lines[0, 1], lines[0, 2], lines[0, 3]
+    u, v, du, dv = lines[1, 0], lines[1, 1], lines[1, 2], lines[1, 3]
     for m in range(out_re.size):
         n = _f32(m)
-        c = cr + n * dr
-        s = ci + n * di
-        out_re[m] += c * re[m] - s * im[m]
-        out_im[m] += c * im[m] + s * re[m]
+        c = p + n * dp
+        s = q + n * dq
+        f = u + n * du
+        g = v + n * dv
+        out_re[m] += c * ar[m] - s * ai[m] + f * br[m] - g * bi[m]
+        out_im[m] += c * ai[m] + s * ar[m] + f * bi[m] + g * br[m]
 
 
 @njit("void(f4[:,:,::1],i8,i8,f8,f8,f4[:,::1],i8,i8,f4[:,::1],f4[:,::1],f4[:,::1],f4[:,::1],i8)", **COMPILE)
@@ -164,6 +176,12 @@ def _read(planes, origin, length, position, slope, table, low, high, turn, weigh
                 signal[2 * odd, a:], signal[2 * odd + 1, a:], signal[2 - 2 * odd, b:], signal[3 - 2 * odd, b:], weights[0], weights[1],
                 start, turn_re, turn_im, out_re[s, base + i + start : base + i + stop], out_im[s, base + i + start : base + i + stop],
             )  # fmt: skip
+
+
+@njit("c16(c16,f8,i8)", **COMPILE)
+def _power(gain, late, k):
+    """Factor of the k-th derivative in the series of what is `late` grid points behind."""
+    return gain if k == 0 else -late * gain if k == 1 else 0.5 * late * late * gain
 
 
 @njit("UniTuple(f8,4)(f8[:,::1],i8,f8,f8,f8,f8,f8,f8,f8)", **COMPILE)
@@ -242,6 +260,7 @@ def bundles(
     small = np.empty((2, TURN), np.float32)
     scratch = np.empty(BLOCK, np.float32)
     heard = np.empty((3, 2, BLOCK), np.float32)
+    lines = np.empty((2, 4), np.float32)
     pairs = (int(scale * relation[3, 0] / 2) // 32 + 2) * 32
     sum_ = np.empty((3, 1, 4, pairs), np.float32)
     for b in range(relation.shape[1] - 1):
@@ -260,16 +279,18 @@ def bundles(
             odd = j % 2
             for k in range(order + 1):
                 sum_[k] = 0.0
-                for e in range(e0, e1):
-                    early = leave[b, q, e] * (-late[b, q, e]) ** k / (k * (k - 1) + (k < 2))  # k!, to the second
-                    then = leave[b + 1, q, e] * (-late[b + 1, q, e]) ** k / (k * (k - 1) + (k < 2))
-                    grow = (then - early) / (0.5 * BLOCK * slope)  # from pair to pair
+                for e in range(e0, e1, 2):
+                    f = min(e + 1, e1 - 1)  # the last of an odd number goes with itself at no gain
+                    for i in range(2):
+                        early = _power(leave[b, q, e + i], late[b, q, e + i], k) if e + i < e1 else 0.0j
+                        then = _power(leave[b + 1, q, e + i], late[b + 1, q, e + i], k) if e + i < e1 else 0.0j
+                        _line(early, then, 0.5 * BLOCK * slope, 0.0, lines[i])
                     for half in range(2):
                         p = 2 * (half ^ odd)
                         i = j // 2 + (half & odd)
                         _gather(
-                            planes[e, p, i : i + pairs], planes[e, p + 1, i : i + pairs], _f32(early.real), _f32(early.imag),
-                            _f32(grow.real), _f32(grow.imag), sum_[k, 0, 2 * half], sum_[k, 0, 2 * half + 1],
+                            planes[e, p, i : i + pairs], planes[e, p + 1, i : i + pairs], planes[f, p, i : i + pairs],
+                            planes[f, p + 1, i : i + pairs], lines, sum_[k, 0, 2 * half], sum_[k, 0, 2 * half + 1],
                         )  # fmt: skip
             if a1 - a0 == 1:
                 for k in range(order + 1):
@@ -283,12 +304,14 @@ def bundles(
                     _read(
                         sum_[k], origin, 1 << 62, position, slope, filters[i + k], low, high, turn, weights, heard[i, 0:1], heard[i, 1:2], 0
                     )
-                for a in range(a0, a1):
-                    early = arrive[b, q, a] * (-later[b, q, a]) ** i / (i * (i - 1) + (i < 2))
-                    then = arrive[b + 1, q, a] * (-later[b + 1, q, a]) ** i / (i * (i - 1) + (i < 2))
-                    grow = (then - early) / BLOCK
-                    early += low * grow
+            for a in range(a0, a1):
+                for i in range(0, order + 1, 2):
+                    for k in range(i, i + 2):
+                        early = _power(arrive[b, q, a], later[b, q, a], k) if k <= order else 0.0j
+                        then = _power(arrive[b + 1, q, a], later[b + 1, q, a], k) if k <= order else 0.0j
+                        _line(early, then, float(BLOCK), float(low), lines[k - i])
+                    k = min(i + 1, order)
                     _gather(
-                        heard[i, 0, low:high], heard[i, 1, low:high], _f32(early.real), _f32(early.imag), _f32(grow.real), _f32(grow.imag),
+                        heard[i, 0, low:high], heard[i, 1, low:high], heard[k, 0, low:high], heard[k, 1, low:high], lines,
                         out_re[a, at + low : at + high], out_im[a, at + low : at + high],
                     )  # fmt: skip
