@@ -214,6 +214,16 @@ def test_steps_of_attenuator_and_gain_are_a_little_off_always_the_same():
     assert np.abs(20 * np.log10(front)).max() <= 0.2 and np.std(20 * np.log10(front)) == pytest.approx(0.2 / math.sqrt(3), rel=0.25)
 
 
+def test_a_receive_chain_is_gain_then_image_then_dc_then_codes():
+    front = receive.draw(Emulated.parse({"severity": 1.0, "receiver": {"iq_image_dbc": -20.0, "dc_dbfs": -20.0}}), "a", -10.0, (40.0, 30.0))
+    rng = np.random.default_rng(0)
+    re, im = rng.standard_normal((2, 2, 3 * BLOCK)).astype(np.float32) * 1e-5
+    out, _ = front.digitise(re, im, 9 * BLOCK, RATE, 24, 100, 2 * BLOCK)
+    v = (front.scale * front.gain)[:, None] * (re + 1j * im)
+    y = (v + front.image[:, None] * np.conj(v)) / (1.0 + front.image[:, None]) + np.repeat(front.offsets(9 * BLOCK, 3, RATE), BLOCK, axis=1)
+    assert error_db(out, y[:, 100 : 100 + 2 * BLOCK]) < -115.0
+
+
 def test_dc_wanders_slowly_around_its_level():
     front = receive.draw(Emulated.parse({"severity": 1.0}), "a", -10.0, (40.0, 40.0))
     hours = np.concatenate([front.offsets(int(t * RATE) // BLOCK * BLOCK, 1, RATE) for t in range(0, 600, 2)], axis=1)
