@@ -197,6 +197,9 @@ def _fault(key: str, table: Mapping[str, Any], places: Mapping[str, tuple[str, .
         if isinstance(usual.default, str):
             if not isinstance(value, str):
                 raise _wrong(f"{key}.{name}", value, "a name")
+            pairs = [f"{a}>{b}" for a in places["radio"] for b in places["radio"] if a != b]
+            if name == "between" and value and value not in pairs:
+                raise _wrong(f"{key}.{name}", value, " | ".join(pairs))
         elif not _is_number(value) or not usual.least <= value <= usual.most or (isinstance(usual.default, int) and value != int(value)):
             word = "a whole number" if isinstance(usual.default, int) else "a number"
             raise _wrong(f"{key}.{name}", value, f"{word} in {usual.least:g} .. {usual.most:g}")

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from hil.clock import Instant
 from hil.units import SPEED_OF_LIGHT, from_db
 from sim_backend import seeds
+from sim_backend.faults import Faults
 from sim_backend.motion import Journey, Walker
+from sim_backend.obstacles import Obstacles
 from sim_backend.paths import Echo, Itself, Path, Rays, Scatterers, Sight, trace
 from sim_backend.settings import Emulated
 
@@ -31,6 +33,13 @@ class Antenna:
     stage_axis: str | None
     sign: float
     amplitude: float  # square root of the power gain
+
+    @property
+    def aside(self) -> Floats:
+        """Unit vector across the axis, horizontal where that is one."""
+        level = np.array([-self.axis[1], self.axis[0], 0.0])
+        length = float(np.linalg.norm(level))
+        return level / length if length > 0.0 else np.array([1.0, 0.0, 0.0])
 
     @classmethod
     def parse(cls, item: Mapping[str, Any], side: str) -> Antenna:
@@ -71,6 +80,7 @@ class Room:
         self._journeys = journeys
         self.scatterers = scatterers
         self.target, self.target_area = target, target_area
+        self.obstacles = Obstacles(Faults())
         self.chain_delays: dict[tuple[str, str], Floats] = {}  # (radio, side) -> (antenna,) seconds; none where missing
         self._itself = Itself()
         self._sight = Sight()
@@ -92,15 +102,18 @@ class Room:
                 out[:, e] = antenna.origin + antenna.axis * antenna.offset
             else:
                 journey = self._journeys[antenna.stage]
-                reading = np.array([journey.at(instant)[antenna.stage_axis] for instant in at])
-                out[:, e] = antenna.origin + antenna.axis * (antenna.offset + antenna.sign * reading)[:, None]
+                along, across = journey.track(str(antenna.stage_axis), at)
+                out[:, e] = antenna.origin + antenna.axis * (antenna.offset + antenna.sign * along)[:, None] + antenna.aside * across[:, None]
         return out
 
     def moves_within(self, transmitter: str, receiver: str, begin: Instant, end: Instant) -> bool:
+        if self.obstacles.changes_within(transmitter, receiver, begin, end):
+            return True
         return any(self._journeys[stage].moves_within(begin, end) for stage in self._stages(transmitter, receiver))
 
     def place(self, transmitter: str, receiver: str, at: Instant) -> Hashable:
-        return tuple(tuple(self._journeys[stage].at(at).values()) for stage in self._stages(transmitter, receiver))
+        stages = [tuple(self._journeys[stage].at(at).values()) for stage in self._stages(transmitter, receiver)]
+        return *stages, self.obstacles.state(transmitter, receiver, at)
 
     def static(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         first: Path = self._itself if transmitter == receiver else self._sight
@@ -110,13 +123,15 @@ class Room:
         if self.target is None:
             return self._trace([], transmitter, receiver, at)
         track = self.target.track(at)
-        return self._trace([Echo(track, self.target_area)], transmitter, receiver, at)
+        delay, gain = self._trace([Echo(track, self.target_area)], transmitter, receiver, at)
+        return Rays(delay, gain * self.obstacles.target(at))
 
     def _trace(self, paths: Sequence[Path], transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         t, r = self.positions(transmitter, "transmit", at), self.positions(receiver, "receive", at)
         gains = np.outer(self._amplitudes(receiver, "receive"), self._amplitudes(transmitter, "transmit"))
         delay, gain = trace(paths, t, r, self.wavelength, gains)
-        return Rays(delay + self.chain_delay(receiver, "receive")[:, None] + self.chain_delay(transmitter, "transmit"), gain)
+        chains = self.chain_delay(receiver, "receive")[:, None] + self.chain_delay(transmitter, "transmit")
+        return Rays(delay + chains, gain * self.obstacles.passes(transmitter, receiver, at))
 
     def _amplitudes(self, radio: str, side: str) -> Floats:
         return np.array([antenna.amplitude for antenna in self._sides[side][radio]])

@@ -24,6 +24,7 @@ from sim_backend.history import Airing, Phase, Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.medium import Medium
 from sim_backend.motion import Journey
+from sim_backend.obstacles import Obstacles
 from sim_backend.oscillator import Oscillator, draw
 from sim_backend.radio import PHASE_EVENTS, Radio, with_bits
 from sim_backend.scene import Room, antennas, draw_scatterers, draw_target
@@ -198,4 +199,5 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
         world._journeys[name] = journeys[name]
         world._stages[name] = Stage(world, item, journeys[name], neighbours(site["radios"], item))
     world.faults = parse_faults(emulated.faults, world.radios, world.stages, clock.now())
+    room.obstacles = Obstacles(world.faults)
     return world

@@ -131,6 +131,15 @@ def test_straightness_and_its_place_across_the_rail():
     assert along == pytest.approx([real(world)["a"]]) and 0 < abs(across[0]) <= 50e-6
     seen = np.array([journey.carriages["a"].across(x) for x in np.linspace(-0.4, 0.4, 2001)])
     assert np.abs(seen).max() == pytest.approx(50e-6, rel=1e-4) and seen[0] == pytest.approx(seen[-1])
+    ideal = bench().truth.elements("ap1", "transmit")[0]
+    assert world.truth.elements("ap1", "transmit")[0] - ideal == pytest.approx([-across[0], 0.0, 0.0], abs=1e-12)  # the rail lies along y
+
+
+def test_antennas_are_where_the_carriages_are_not_where_the_stage_says():
+    world = bench({"scale_error": 1e-3, "backlash_mm": 0.1, "lead_error_um": 20.0})
+    go(world, a=-0.02, d=0.03)
+    assert world.truth.elements("ap1", "transmit")[:, 1] == pytest.approx(list(real(world).values()), abs=1e-12)
+    assert np.abs(np.array(list(real(world).values())) - list(world.stage("rail1").where().axes.values())).max() > 20e-6
 
 
 def test_carriages_that_meet_stop_and_lose_the_rest_of_the_way():

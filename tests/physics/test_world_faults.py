@@ -79,6 +79,7 @@ def good():
         ({"what": "lost-block", "where": "b", "at_s": 0, "for_s": "long"}, "fault[0].for_s: found long"),
         ({"what": "lost-block", "where": "b", "at_s": 0, "rate": 3}, "fault[0].rate: found unknown key; allowed what | where | at_s |"),
         ({"what": "dead-channel", "where": "b", "at_s": 0, "channel": 0.5}, "fault[0].channel: found 0.5; allowed a whole number in 0 .. 63"),
+        ({"what": "path-blocked", "at_s": 0, "between": "b"}, "fault[0].between: found b; allowed a>b | b>a"),
         ({"what": "returns-short", "where": "b", "at_s": 0, "share": 2}, "fault[0].share: found 2; allowed a number in 0 .. 1"),
     ],
 )  # fmt: skip
@@ -256,7 +257,7 @@ def test_a_retune_that_does_not_lock():
 
 def phase_over(world, samples=400_000):
     capture = take(world, samples)
-    tuned, first, _ = world.truth.windows("b")[0]
+    first = world.truth.windows("b")[0][1]
     n = first + np.arange(samples)
     return n / RATE, np.unwrap(np.angle(capture.samples[0] * np.exp(-2j * np.pi * BIN * (n % PERIOD) / PERIOD)))
 
@@ -322,7 +323,8 @@ def test_amplifiers_that_weaken_or_die_in_mid_transmission():
         capture = take(world, int(0.04 * RATE))
         first = world.truth.windows("b")[0][1]
         cut = round(0.12 * RATE) - first
-        before, after = level(capture.samples[:, : cut // 512 * 512 - 512]), level(np.roll(capture.samples, -(-(-cut // 512) * 512), axis=1)[:, :102400])
+        late = -(-cut // PERIOD) * PERIOD
+        before, after = level(capture.samples[:, : late - 2 * PERIOD]), level(capture.samples[:, late : late + 200 * PERIOD])
         h = world.truth.channel("a", "b", np.array([BIN * RATE / PERIOD]))[0]
         assert after / before == pytest.approx((h @ (np.array([left, 1.0]) * WEIGHTS)) / (h @ WEIGHTS), abs=2e-3)
 
@@ -353,6 +355,33 @@ def test_an_interferer_is_a_tone_at_every_port():
     assert 20 * np.log10(np.abs(spectrum).max()) == pytest.approx(-60.0 - (-10.0 - 50.0), abs=0.05)
     far = bench(fault("interferer", "room", carrier_hz=CARRIER + 30e6), send=False)
     assert not take(far).samples.any()
+
+
+def test_a_blocked_path_weakens_in_its_direction_and_recovers():
+    world = bench(fault("path-blocked", "room", at_s=0.2, for_s=0.3, between="a>b"))
+    found = []
+    for at in (0.15, 0.21, 0.3, 0.52, 0.6):
+        world.advance(Instant.of(at).since(world.now))
+        found.append(abs(level(take(world, 51200).samples)[0]))
+    sound, coming, blocked, going, free = db(np.array(found), found[0])
+    assert blocked == pytest.approx(-15.0, abs=0.1) and free == pytest.approx(0.0, abs=0.01)
+    assert -6.0 < coming < -2.0 and -10.0 < going < -5.0 and sound == 0.0
+    h = [np.abs(world.truth.channel("a", "b", np.zeros(1), at=Instant.of(s))) for s in (0.1, 0.4)]
+    assert db(h[1], h[0]) == pytest.approx(-15.0 * np.ones((1, 2, 2)))
+    other = bench(fault("path-blocked", "room", between="b>a"))
+    assert np.array_equal(take(other).samples, take(bench()).samples)
+
+
+def test_a_target_that_vanishes_leaves_no_echo():
+    still = {"position_m": [5.0, 3.0, 1.0], "radius_m": 0.0, "area_m2": 1000.0}
+    world = bench(fault("target-vanishes", "room", at_s=0.2, for_s=0.1), emulated={"target": still})
+    found = []
+    for at in (0.15, 0.22, 0.32):
+        world.advance(Instant.of(at).since(world.now))
+        found.append(level(take(world).samples))
+    bare = level(take(bench()).samples)
+    assert np.abs(found[1] / bare) == pytest.approx(1.0, abs=2e-3) and np.abs(np.abs(found[0] / bare) - 1.0).max() > 0.02
+    assert np.abs(found[2]) == pytest.approx(np.abs(found[0]), rel=2e-3)
 
 
 # -- the ring and the automatic gain ----------------------------------------------------------------------------------------------------
