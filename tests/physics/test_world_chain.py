@@ -252,9 +252,9 @@ def test_compression_is_that_of_the_noisy_port_and_counts_for_every_cut():
     plain = Emulated.parse({"severity": 1.0, "receiver": {"iip3_dbm": -20.0}})
     front = receive.draw(plain, "a", -10.0, (10.0, 20.0))
     re, im = np.random.default_rng(0).standard_normal((2, 2, 8 * BLOCK)).astype(np.float32) * 3e-3
-    whole, clipped = front.digitise(re, im, 5 * BLOCK, RATE, 12, 0, 8 * BLOCK)
-    part, _ = front.digitise(re, im, 5 * BLOCK, RATE, 12, 1500, 3000)
-    assert np.array_equal(whole[:, 1500:4500], part) and clipped > 0
+    whole, clipped = front.digitise(re, im, 5 * BLOCK, RATE, 24, 0, 8 * BLOCK)
+    part, _ = front.digitise(re, im, 5 * BLOCK, RATE, 24, 2500, 3000)
+    assert np.array_equal(whole[:, 2500:5500], part) and clipped > 0
 
 
 def test_everything_at_once_is_the_same_however_it_is_cut():
