@@ -15,7 +15,9 @@ from hil.records.reader import Run
 
 CONFIDENCE = 0.95
 PLANE = 5.991  # 95 % point of chi-square with two degrees of freedom
-SAME_PLACE_S = 0.02  # a walking target is where it was
+SAME_TIME_S = 0.02  # a walking target is where it was, an oscillator as far off
+OF_CLOCKS = ("Hz", "s", "Hz, s", "rad")  # units of what drifts
+NO_PARAMETERS = ("channel", "path directions")  # a power that belongs to a round's positions; a model whose order is chosen: maps tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,39 +173,61 @@ def _number(what: str, unit: str, found: Sequence[tuple[float | None, float | No
 def agreement(one: Run, other: Run) -> Agreement:
     """Estimates of the same thing in the same round, both above threshold: the difference lies in the 95 % region of both errors together.
 
-    Several numbers of one estimate: all of them at once (Bonferroni); a target: the ellipse of both covariances, where it was seen at one
-    time. A channel's mean power is not among them: it belongs to the positions of its round.
+    Several numbers of one estimate, or the points of a map (their magnitudes): all of them at once (Bonferroni). A target: the ellipse of
+    both covariances. What drifts or walks is compared where both saw it at one time.
     """
     inside, outside = 0, []
-    theirs = dict(_estimates(other))
-    for key, event in _estimates(one):
-        agrees = _agree(event, theirs[key]) if key in theirs else None
-        if agrees is not None:
-            inside += agrees
-            outside += [] if agrees else [" ".join(str(part) for part in key if part is not None)]
+    for key, agrees in (*_told_alike(one, other), *_mapped_alike(one, other)):
+        inside += agrees
+        outside += [] if agrees else [key]
     return Agreement(inside, inside + len(outside), tuple(outside))
 
 
-def _estimates(run: Run) -> Iterator[tuple[tuple[Any, ...], Mapping[str, Any]]]:
+def _told_alike(one: Run, other: Run) -> Iterator[tuple[str, bool]]:
+    theirs = dict(_told(other))
+    for key, event in _told(one):
+        agrees = _agree(event, theirs[key]) if key in theirs else None
+        if agrees is not None:
+            yield key, agrees
+
+
+def _told(run: Run) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for event in run.of("estimated"):
-        if event.get("above_threshold") and event.get("std") is not None and event["what"] != "channel":
-            yield (f"r{event['round']:03d}", event.get("designer"), event["what"], event["of"]), event
+        if event.get("above_threshold") and event.get("std") is not None and event["what"] not in NO_PARAMETERS:
+            yield _key(event, event["what"], event["of"]), event
     for event in run.of("measured"):
         target = event.get("target")
         if target and target.get("above_threshold") and target.get("covariance") is not None:
-            yield (f"r{event['round']:03d}", event.get("designer"), "target", None), {"t": event["t"], **target}
+            yield _key(event, "target"), {"t": event["t"], **target}
+
+
+def _key(event: Mapping[str, Any], *what: str) -> str:
+    return " ".join([f"r{event['round']:03d}", *([event["designer"]] if event.get("designer") else []), *what])
 
 
 def _agree(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool | None:
     """None where the two cannot be compared."""
+    if ("covariance" in a or a["unit"] in OF_CLOCKS) and abs(a["t"] - b["t"]) > SAME_TIME_S:
+        return None
     if "covariance" in a:
-        if abs(a["t"] - b["t"]) > SAME_PLACE_S:
-            return None
         apart = (np.array(a["position"]) - np.array(b["position"]))[:2]
         both = (np.array(a["covariance"]) + np.array(b["covariance"]))[:2, :2]
         return bool(apart @ np.linalg.solve(both, apart) <= PLANE)
     value, other, std, spread = (np.atleast_1d(np.array(x, dtype=float)) for x in (a["value"], b["value"], a["std"], b["std"]))
     if not value.shape == other.shape == std.shape == spread.shape or not value.size:
         return None
-    limit = ndtri(1.0 - (1.0 - CONFIDENCE) / (2 * value.size)) * np.hypot(std, spread)
-    return bool(np.all(np.abs(value - other) <= limit))
+    return _within(value - other, np.hypot(std, spread))
+
+
+def _mapped_alike(one: Run, other: Run) -> Iterator[tuple[str, bool]]:
+    """The predicted channel along each rail, as the last map of a round has it; a channel's phase is another in every sounding."""
+    theirs = {event["file"] for event in other.of("mapped")}
+    for file in dict.fromkeys(event["file"] for event in one.of("mapped") if event["file"] in theirs):
+        a, b = one.field_arrays(file), other.field_arrays(file)
+        if np.array_equal(a["grid"], b["grid"]):
+            apart = np.abs(a["predicted"]) - np.abs(b["predicted"])
+            yield file.removesuffix(".npz"), _within(apart, np.sqrt((a["variance"] + b["variance"]) / 2.0))
+
+
+def _within(apart: NDArray[np.float64], std: NDArray[np.float64]) -> bool:
+    return bool(np.all(np.abs(apart) <= ndtri(1.0 - (1.0 - CONFIDENCE) / (2 * apart.size)) * std))

@@ -115,10 +115,38 @@ def test_a_target_is_compared_by_its_ellipse_where_it_was_seen_at_one_time(tmp_p
         assert (found.inside, found.of) == wanted
 
 
+@pytest.mark.parametrize(("unit", "later", "of"), [("Hz", 0.01, 1), ("Hz", 6.0, 0), ("W", 6.0, 1)])
+def test_what_drifts_is_compared_where_it_was_seen_at_one_time(unit, later, of, tmp_path):
+    one, other = made(tmp_path, estimates=[("x", [100.0], [1.0])]), made(tmp_path, OTHER, estimates=[("x", [150.0], [1.0])])
+    for run, seconds in ((one, 0.0), (other, later)):
+        run.events = tuple(event | {"t": event["t"] + seconds, "unit": unit} for event in run.events)
+    assert agreement(one, other).of == of and agreement(one, other).inside == 0
+
+
+def mapped(folder, name, predicted, variance):
+    """A run that has mapped one rail at 50 points."""
+    with RunWriter.create(folder, name, inputs={}, versions={}, scenario_name="x", command="", seed=1, depth="process") as writer:
+        arrays = {"grid": np.linspace(-0.3, 0.3, 50), "predicted": predicted, "variance": np.full(50, variance)}
+        file, _ = writer.field(0, "ap1", "u1", arrays)
+        writer.event("mapped", 0, Instant.of(1.0), file=file, transmitter="ap1", user="u1")
+    return read(writer.folder)
+
+
+def test_maps_are_compared_by_magnitude_within_both_variances(tmp_path):
+    """Any phase; an error of 1e-5 in both magnitudes together, of which 3.3 are allowed at the worst of 50 points."""
+    along = np.exp(1j * np.linspace(0.0, 20.0, 50))
+    one = mapped(tmp_path, synthetic_run.NAME, 1e-3 * along, 1e-10)
+    turned = mapped(tmp_path, OTHER, 1.02e-3 * np.exp(2j) * along, 1e-10)
+    assert (agreement(one, turned).inside, agreement(one, turned).of) == (1, 1)
+    bumped = mapped(tmp_path, THIRD, 1e-3 * along * np.where(np.arange(50) == 17, 1.05, 1.0), 1e-10)
+    assert agreement(one, bumped).outside == ("fields/r000-ap1-u1",)
+
+
 def test_what_cannot_be_compared_is_not_counted(tmp_path):
-    one = made(tmp_path, estimates=[("paths", [0.1, 0.2], [0.01, 0.01]), ("channel", 1.0, 0.1), ("only here", [1.0], [0.1])])
-    other = made(tmp_path, OTHER, estimates=[("paths", [0.1], [0.01]), ("channel", 5.0, 0.1)])
-    assert agreement(one, other) == agreement(other, one) and agreement(one, other).of == 0
+    one = [("a", [0.1, 0.2], [0.01, 0.01]), ("path directions", [0.3], [0.1]), ("channel", 1.0, 0.1), ("only here", [1.0], [0.1])]
+    other = [("a", [0.1], [0.01]), ("path directions", [0.9], [0.1]), ("channel", 5.0, 0.1)]
+    runs = made(tmp_path, estimates=one), made(tmp_path, OTHER, estimates=other)
+    assert agreement(*runs) == agreement(*runs[::-1]) and agreement(*runs).of == 0
 
 
 def test_a_run_with_itself_differs_in_nothing(tmp_path, capsys):
