@@ -9,6 +9,8 @@
     medium       still paths as tables, moving ones as rays of their own; `kernels` are its compiled loops
     oracle       the same, slowly and exactly: the definition of truth
     converter    codes, gains, noise figure; `noise` is the receiver's noise as a function of the sample index
+    transmit     from codes to the antenna port, through an `amplifier`; `receive` from the port to codes
+    phasenoise   of a synthesiser, as a function of key and time
     radio, stage the devices of `hil.device` on top; `settings` is the table [emulated]
     truth        what no device tells, for tests
 

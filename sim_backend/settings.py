@@ -75,8 +75,7 @@ def _are_taps(value: Any) -> bool:
     return _is_list(value) and len(value) > 0 and all(map(good, value)) and len({tap[1] for tap in value}) <= 3
 
 
-_TABLES_ALLOWED = "a list of tables"
-_TABLE_LIST = Key(lambda v: _is_list(v) and all(isinstance(item, Mapping) for item in v), _TABLES_ALLOWED, ())
+_TABLE_LIST = Key(lambda v: _is_list(v) and all(isinstance(item, Mapping) for item in v), "a list of tables", ())
 _SWITCH = Key(lambda v: isinstance(v, bool), "true or false", False)
 _PHASE = Key(lambda v: v == "uniform" or (_is_number(v) and 0.0 <= v <= 360.0), '"uniform" or degrees rms in 0 .. 360', "uniform")
 _CHAIN = {"chain_db": _number(0.0, 20.0, 0.5, "times"), "chain_phase": _PHASE, "chain_delay_ps": _number(0.0, 1e6, 50.0, "times")}
@@ -132,12 +131,14 @@ _KEYS: Mapping[str, Mapping[str, Key]] = {
         "scatter_db": _number(-200.0, 0.0, -6.0),
         "wall": _TABLE_LIST,
         "pattern": Key(lambda v: isinstance(v, (str, Mapping)), "a name or a table", "isotropic"),
+        "self_interference_db": _number(-math.inf, 20.0, -70.0),
     },
     "target": {
         "position_m": Key(_is_point, "[x, y, z]"),
         "speed_m_s": _number(-100.0, 100.0),
         "radius_m": _number(0.0, 1000.0),
         "area_m2": _number(0.0, 1e6),
+        "points_m": Key(lambda v: _is_list(v) and len(v) > 0 and all(map(_is_point, v)), "[[x, y, z], ...] from the target's centre"),
     },
 }
 
@@ -177,7 +178,7 @@ class Receiver:
     image: float
     gain_db: float  # each setting is off by up to so much
     gain_phase: float  # radians for every 10 dB, up to so much
-    intercept_dbm: float | None  # third-order, at the port at 0 dB of gain
+    intercept_dbm: float | None  # of third order, at the port; None: the front end never compresses
     chain: Chain
 
 
@@ -212,6 +213,7 @@ class Emulated:
     scatter_db: float  # power of a scatterer's path against free space over its own whole length
     walls: tuple[Table, ...]
     pattern: str | Table
+    self_interference_db: float  # mean power of a radio heard by itself
     target: Table
     cables: tuple[Table, ...] = field(default=())
     faults: tuple[Table, ...] = field(default=())
@@ -263,6 +265,7 @@ class Emulated:
             scatter_db=room["scatter_db"],
             walls=tuple(room["wall"]),
             pattern=room["pattern"],
+            self_interference_db=room["self_interference_db"],
             target=dict(written["target"]),
             cables=tuple(table.get("cable", ())),
             faults=tuple(table.get("fault", ())),
