@@ -2,7 +2,8 @@
 
 Positions come as (..., element, 3) metres with any leading axes (instants); every kind of path answers with delay and gain of shape
 (..., path, receive antenna, transmit element). Gains leave out exp(-j 2 pi f delay): phase always comes from the true length.
-Antennas are isotropic with a gain, wavelength is that of the nominal carrier over the whole band.
+Wavelength is that of the nominal carrier over the whole band. Antennas have a gain, and a pattern if one is given, which asks every path
+that leaves through the air for the ways it takes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.units import SPEED_OF_LIGHT, from_db
+from hil.units import SPEED_OF_LIGHT
 
 Array = NDArray[np.float64]
 
@@ -27,10 +28,36 @@ class Rays(NamedTuple):
     gain: NDArray[np.complex128]
 
 
+class Ways(NamedTuple):
+    """Vectors of any length, (..., path, receive antenna or 1, transmit element or 1, 3): where a path heads, and where it comes from."""
+
+    departure: Array
+    arrival: Array
+
+
 class Path(Protocol):
     """One kind of path between two sets of antennas."""
 
     def rays(self, transmit: Array, receive: Array, wavelength: float) -> Rays: ...
+
+    def ways(self, transmit: Array, receive: Array) -> Ways | None:
+        """None for a path that no antenna's pattern or gain touches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cosine:
+    """A pattern: power max(0, cos)^exponent of the angle to each antenna's normal. normals: unit vectors, (antenna, 3)."""
+
+    exponent: float
+    transmit: Array
+    receive: Array
+
+    def amplitude(self, ways: Ways) -> Array:
+        """(..., path, receive antenna, transmit element)."""
+        return self._side(ways.departure, self.transmit) * self._side(ways.arrival, self.receive[:, None])
+
+    def _side(self, way: Array, normal: Array) -> Array:
+        return np.maximum(0.0, (way * normal).sum(-1) / np.sqrt((way * way).sum(-1))) ** (0.5 * self.exponent)
 
 
 def distance(a: Array, b: Array) -> Array:
@@ -53,17 +80,39 @@ class Sight:
         d = distance(receive[..., :, None, :], transmit[..., None, :, :])
         return _single(d / SPEED_OF_LIGHT, friis(d, wavelength).astype(complex))
 
+    def ways(self, transmit: Array, receive: Array) -> Ways:
+        way = (receive[..., :, None, :] - transmit[..., None, :, :])[..., None, :, :, :]
+        return Ways(way, -way)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Itself:
-    """A device heard by itself: `power_db` whatever the distance, 1 ns later than the distance says."""
+    """A device heard by itself: `coupling` (receive antenna, transmit element) whatever the distance, 1 ns later than the distance says."""
 
-    power_db: float = -70.0
+    coupling: NDArray[np.complex128]
     extra_s: float = 1e-9
 
     def rays(self, transmit: Array, receive: Array, wavelength: float) -> Rays:
         delay = distance(receive[..., :, None, :], transmit[..., None, :, :]) / SPEED_OF_LIGHT + self.extra_s
-        return _single(delay, np.full(delay.shape, math.sqrt(from_db(self.power_db)), complex))
+        return _single(delay, np.broadcast_to(self.coupling, delay.shape))
+
+    def ways(self, transmit: Array, receive: Array) -> None:
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Cables between ports: gain and delay of each (receive antenna, transmit element), gain 0 where there is none."""
+
+    gain: NDArray[np.complex128]
+    delay: Array
+
+    def rays(self, transmit: Array, receive: Array, wavelength: float) -> Rays:
+        shape = (*np.broadcast_shapes(transmit.shape[:-2], receive.shape[:-2]), *self.gain.shape)
+        return _single(np.broadcast_to(self.delay, shape), np.broadcast_to(self.gain, shape))
+
+    def ways(self, transmit: Array, receive: Array) -> None:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,32 +127,56 @@ class Scatterers:
         length = first + second
         return Rays(length / SPEED_OF_LIGHT, self.coefficient[:, None, None] * friis(length, wavelength))
 
+    def ways(self, transmit: Array, receive: Array) -> Ways:
+        return _by_way_of(self.positions, transmit, receive)
+
 
 @dataclass(frozen=True, eq=False)
 class Echo:
-    """A point of radar cross-section `area` m^2 at `position` (..., 3): the radar equation."""
+    """Points at `position` (..., point, 3), or one at (..., 3), that share a radar cross-section of `area` m^2: the radar equation."""
 
     position: Array
     area: float = 1.0
+    several: bool = False
 
     def rays(self, transmit: Array, receive: Array, wavelength: float) -> Rays:
-        first, second = _legs(self.position[..., None, :], transmit, receive)
-        amplitude = friis(first, wavelength) * friis(second, wavelength) * (math.sqrt(4.0 * math.pi * self.area) / wavelength)
+        first, second = _legs(self._points, transmit, receive)
+        area = self.area / self._points.shape[-2]
+        amplitude = friis(first, wavelength) * friis(second, wavelength) * (math.sqrt(4.0 * math.pi * area) / wavelength)
         return Rays((first + second) / SPEED_OF_LIGHT, amplitude.astype(complex))
+
+    def ways(self, transmit: Array, receive: Array) -> Ways:
+        return _by_way_of(self._points, transmit, receive)
+
+    @property
+    def _points(self) -> Array:
+        return self.position if self.several else self.position[..., None, :]
 
 
 @dataclass(frozen=True, eq=False)
 class Wall:
-    """A mirror: the transmitter's image in the plane through `point` with unit `normal`, times `reflection`."""
+    """A mirror: the transmitter's image in the plane through `point` with unit `normal`, times `reflection`; for who is on one side of it."""
 
     point: Array
     normal: Array
     reflection: complex = -1.0
 
     def rays(self, transmit: Array, receive: Array, wavelength: float) -> Rays:
-        height = ((transmit - self.point) * self.normal).sum(-1, keepdims=True)
-        d = distance(receive[..., :, None, :], (transmit - 2.0 * height * self.normal)[..., None, :, :])
-        return _single(d / SPEED_OF_LIGHT, self.reflection * friis(d, wavelength))
+        d = distance(receive[..., :, None, :], self._image(transmit)[..., None, :, :])
+        together = self._height(receive)[..., :, None] * self._height(transmit)[..., None, :] > 0.0
+        return _single(d / SPEED_OF_LIGHT, self.reflection * friis(d, wavelength) * together)
+
+    def ways(self, transmit: Array, receive: Array) -> Ways:
+        departure = self._image(receive)[..., :, None, :] - transmit[..., None, :, :]
+        arrival = self._image(transmit)[..., None, :, :] - receive[..., :, None, :]
+        return Ways(departure[..., None, :, :, :], arrival[..., None, :, :, :])
+
+    def _height(self, points: Array) -> Array:
+        d = points - self.point
+        return d[..., 0] * self.normal[0] + d[..., 1] * self.normal[1] + d[..., 2] * self.normal[2]
+
+    def _image(self, points: Array) -> Array:
+        return points - 2.0 * self._height(points)[..., None] * self.normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,15 +199,24 @@ class Plane:
         delay = self.delay - early / SPEED_OF_LIGHT
         return _single(delay, np.full(delay.shape, self.coefficient, complex))
 
+    def ways(self, transmit: Array, receive: Array) -> None:
+        return None
 
-def trace(paths: Sequence[Path], transmit: Array, receive: Array, wavelength: float, gains: Array | None = None) -> Rays:
+
+def trace(
+    paths: Sequence[Path], transmit: Array, receive: Array, wavelength: float, gains: Array | None = None, pattern: Cosine | None = None
+) -> Rays:
     """All paths together, along the path axis. gains: (receive antenna, transmit element) amplitude of the antennas."""
-    parts = [path.rays(transmit, receive, wavelength) for path in paths]
-    if not parts:
-        shape = (*np.broadcast_shapes(transmit.shape[:-2], receive.shape[:-2]), 0, receive.shape[-2], transmit.shape[-2])
-        return Rays(np.zeros(shape), np.zeros(shape, complex))
-    gain = np.concatenate([part.gain for part in parts], axis=-3)
-    return Rays(np.concatenate([part.delay for part in parts], axis=-3), gain if gains is None else gain * gains)
+    shape = (*np.broadcast_shapes(transmit.shape[:-2], receive.shape[:-2]), 0, receive.shape[-2], transmit.shape[-2])
+    delays, amplitudes = [np.zeros(shape)], [np.zeros(shape, complex)]
+    for path in paths:
+        delay, gain = path.rays(transmit, receive, wavelength)
+        if (gains is not None or pattern is not None) and (ways := path.ways(transmit, receive)) is not None:
+            gain = gain if gains is None else gain * gains
+            gain = gain if pattern is None else gain * pattern.amplitude(ways)
+        delays.append(delay)
+        amplitudes.append(gain)
+    return Rays(np.concatenate(delays, axis=-3), np.concatenate(amplitudes, axis=-3))
 
 
 def _single(delay: Array, gain: NDArray[np.complex128]) -> Rays:
@@ -146,3 +228,8 @@ def _legs(points: Array, transmit: Array, receive: Array) -> tuple[Array, Array]
     first = distance(points[..., :, None, :], transmit[..., None, :, :])
     second = distance(points[..., :, None, :], receive[..., None, :, :])
     return first[..., :, None, :], second[..., :, :, None]
+
+
+def _by_way_of(points: Array, transmit: Array, receive: Array) -> Ways:
+    departure = points[..., :, None, None, :] - transmit[..., None, None, :, :]
+    return Ways(departure, points[..., :, None, None, :] - receive[..., None, :, None, :])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from sim_backend import seeds
 from sim_backend.faults import Faults
 from sim_backend.motion import Journey, Walker
 from sim_backend.obstacles import Obstacles
-from sim_backend.paths import Echo, Itself, Path, Rays, Scatterers, Sight, trace
+from sim_backend.paths import Cosine, Echo, Itself, Path, Rays, Scatterers, Sight, Wall, trace
 from sim_backend.settings import Emulated
+from sim_backend.wiring import Cable, lines, own
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,7 @@ class Antenna:
     stage_axis: str | None
     sign: float
     amplitude: float  # square root of the power gain
+    normal: Floats  # unit vector, the axis of its pattern
 
     @property
     def aside(self) -> Floats:
@@ -52,13 +54,73 @@ class Antenna:
             stage_axis=item.get("stage_axis"),
             sign=float(item.get("sign", 1)),
             amplitude=float(np.sqrt(from_db(item.get("gain_dbi", 0.0)))),
+            normal=_unit(item.get("normal", (0.0, 0.0, 1.0))),
         )
 
 
-def antennas(radio: Mapping[str, Any], side: str) -> tuple[Antenna, ...]:
-    """The antennas of one side (`transmit` or `receive`) of a radio, in the order of their channels."""
-    found = [Antenna.parse(item, side) for item in radio["antennas"] if item.get(side) is not None]
-    return tuple(sorted(found, key=lambda antenna: antenna.channel))
+def antennas(radio: Mapping[str, Any], side: str, cables: Sequence[Cable] = ()) -> tuple[Antenna, ...]:
+    """The antennas of one side (`transmit` or `receive`) of a radio, in the order of their channels; a port that only a cable is on is one
+    that radiates nothing."""
+    found = {int(item[side]): Antenna.parse(item, side) for item in radio["antennas"] if item.get(side) is not None}
+    for cable in cables:
+        name, channel = cable.ports[side]
+        if name == radio["name"] and (cable.exclusive or channel not in found):
+            port = found.get(channel) or Antenna.parse({side: channel, "origin_m": (0.0, 0.0, 0.0)}, side)
+            found[channel] = replace(port, amplitude=0.0)
+    return tuple(found[channel] for channel in sorted(found))
+
+
+@dataclass(frozen=True, eq=False)
+class Fittings:
+    """What a room has besides antennas, scatterers and a target."""
+
+    walls: tuple[Wall, ...] = ()
+    cables: tuple[Cable, ...] = ()
+    self_interference_db: float = -70.0  # mean power of a radio heard by itself
+    seed: int = 1
+    exponent: float | None = None  # of the antennas' cosine pattern; None: isotropic
+    target_points: Floats = field(default_factory=lambda: np.zeros((1, 3)))  # (point, 3) metres from the target's centre
+
+    def own(self, radio: str, antennas: int, elements: int) -> Itself:
+        """How a radio hears itself."""
+        return own(radio, self.self_interference_db, self.seed, antennas, elements)
+
+    @classmethod
+    def of(cls, emulated: Emulated, cables: tuple[Cable, ...], seed: int) -> Fittings:
+        """ValueError for a wall or a pattern that cannot be."""
+        return cls(
+            tuple(_wall(item) for item in emulated.walls), cables, emulated.self_interference_db, seed, _exponent(emulated.pattern),
+            np.array(emulated.target.get("points_m", [[0.0, 0.0, 0.0]]), float),
+        )  # fmt: skip
+
+
+def _wall(item: Mapping[str, Any]) -> Wall:
+    """point_m [x, y, z], normal [x, y, z], reflection_db (default 0: a conductor)."""
+    known = ("point_m", "normal", "reflection_db")
+    for key in item:
+        if key not in known:
+            raise ValueError(f"[emulated] room.wall.{key}: found unknown key; allowed {' | '.join(known)}")
+    for key in known[:2]:
+        if np.shape(item.get(key)) != (3,) or (key == "normal" and not np.any(item[key])):
+            raise ValueError(f"[emulated] room.wall.{key}: found {item.get(key)}; allowed [x, y, z]{', not zero' * (key == 'normal')}")
+    loss = item.get("reflection_db", 0.0)
+    if not isinstance(loss, (int, float)) or isinstance(loss, bool) or loss > 0.0:
+        raise ValueError(f"[emulated] room.wall.reflection_db: found {loss}; allowed a number, at most 0")
+    return Wall(np.array(item["point_m"], float), _unit(item["normal"]), -float(np.sqrt(from_db(loss))))
+
+
+def _exponent(pattern: Any) -> float | None:
+    """"isotropic", or {exponent}: power cos^exponent of the angle to an antenna's normal, nothing behind it."""
+    if pattern == "isotropic":
+        return None
+    if isinstance(pattern, Mapping) and set(pattern) == {"exponent"} and isinstance(pattern["exponent"], (int, float)) and pattern["exponent"] >= 0:
+        return float(pattern["exponent"])
+    raise ValueError(f'[emulated] room.pattern: found {pattern}; allowed "isotropic" or {{exponent = a number, not negative}}')
+
+
+def _unit(vector: Any) -> Floats:
+    found = np.array(vector, float)
+    return found / float(np.linalg.norm(found))
 
 
 class Room:
@@ -73,6 +135,7 @@ class Room:
         scatterers: Scatterers | None,
         target: Walker | None,
         target_area: float = 1.0,
+        fittings: Fittings | None = None,
     ) -> None:
         self.carrier = carrier_hz
         self.wavelength = SPEED_OF_LIGHT / carrier_hz
@@ -82,8 +145,9 @@ class Room:
         self.target, self.target_area = target, target_area
         self.obstacles = Obstacles(Faults())
         self.chain_delays: dict[tuple[str, str], Floats] = {}  # (radio, side) -> (antenna,) seconds; none where missing
-        self._itself = Itself()
+        self.fittings = fittings or Fittings()
         self._sight = Sight()
+        self._tracked: tuple[Sequence[Instant], Floats] | None = None
 
     def channels(self, radio: str, side: str) -> NDArray[np.int64]:
         """(antenna,) the channels the antennas of one side hang on."""
@@ -116,22 +180,32 @@ class Room:
         return *stages, self.obstacles.state(transmitter, receiver, at)
 
     def static(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
-        first: Path = self._itself if transmitter == receiver else self._sight
-        return self._trace([first] + ([self.scatterers] if self.scatterers else []), transmitter, receiver, at)
+        fittings, channels = self.fittings, [self.channels(transmitter, "transmit").tolist(), self.channels(receiver, "receive").tolist()]
+        first: Path = self._sight if transmitter != receiver else fittings.own(transmitter, len(channels[1]), len(channels[0]))
+        cables = lines(fittings.cables, transmitter, channels[0], receiver, channels[1])
+        return self._trace([first, *([self.scatterers] if self.scatterers else []), *fittings.walls, *cables], transmitter, receiver, at)
 
     def moving(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         if self.target is None:
             return self._trace([], transmitter, receiver, at)
-        track = self.target.track(at)
-        delay, gain = self._trace([Echo(track, self.target_area)], transmitter, receiver, at)
+        if self._tracked is None or self._tracked[0] is not at:  # every transmission asks for the same instants
+            self._tracked = at, self.target.track(at)
+        points = self._tracked[1][:, None] + self.fittings.target_points
+        delay, gain = self._trace([Echo(points, self.target_area, several=True)], transmitter, receiver, at)
         return Rays(delay, gain * self.obstacles.target(at))
 
     def _trace(self, paths: Sequence[Path], transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         t, r = self.positions(transmitter, "transmit", at), self.positions(receiver, "receive", at)
         gains = np.outer(self._amplitudes(receiver, "receive"), self._amplitudes(transmitter, "transmit"))
-        delay, gain = trace(paths, t, r, self.wavelength, gains)
-        chains = self.chain_delay(receiver, "receive")[:, None] + self.chain_delay(transmitter, "transmit")
-        return Rays(delay + chains, gain * self.obstacles.passes(transmitter, receiver, at))
+        delay, gain = trace(paths, t, r, self.wavelength, gains, self._pattern(transmitter, receiver))
+        delay = delay + self.chain_delay(receiver, "receive")[:, None] + self.chain_delay(transmitter, "transmit")
+        return Rays(delay, gain * self.obstacles.passes(transmitter, receiver, at))
+
+    def _pattern(self, transmitter: str, receiver: str) -> Cosine | None:
+        if self.fittings.exponent is None:
+            return None
+        normals = [np.array([a.normal for a in self._sides[side][radio]]) for side, radio in (("transmit", transmitter), ("receive", receiver))]
+        return Cosine(self.fittings.exponent, *normals)
 
     def _amplitudes(self, radio: str, side: str) -> Floats:
         return np.array([antenna.amplitude for antenna in self._sides[side][radio]])

@@ -27,10 +27,11 @@ from sim_backend.motion import Journey
 from sim_backend.obstacles import Obstacles
 from sim_backend.oscillator import Oscillator, draw
 from sim_backend.radio import PHASE_EVENTS, Radio, with_bits
-from sim_backend.scene import Room, antennas, draw_scatterers, draw_target
+from sim_backend.scene import Fittings, Room, antennas, draw_scatterers, draw_target
 from sim_backend.settings import Emulated
 from sim_backend.stage import Stage, journey, neighbours
 from sim_backend.truth import Truth
+from sim_backend.wiring import Cable
 
 MEMORY_S = 30.0  # how long ended transmissions and moves are remembered
 AT_HAND_S = 0.5  # how long their spectra are kept
@@ -176,13 +177,16 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     stages = {item["name"]: item for item in site.get("stages", ())}
     journeys = {name: journey(item, emulated) for name, item in stages.items()}
     target = draw_target(emulated, site.get("target"), seed)
+    channels = {(item["name"], side): int(item["capability"][f"{side}_channels"]) for item in site["radios"] for side in ("transmit", "receive")}
+    cables = tuple(Cable.parse(item, channels) for item in emulated.cables)
     room = Room(
         float(site["carrier_hz"]),
-        {radio["name"]: antennas(radio, "transmit") for radio in site["radios"]},
-        {radio["name"]: antennas(radio, "receive") for radio in site["radios"]},
+        {radio["name"]: antennas(radio, "transmit", cables) for radio in site["radios"]},
+        {radio["name"]: antennas(radio, "receive", cables) for radio in site["radios"]},
         journeys,
         draw_scatterers(emulated, seed),
         *(target or (None,)),
+        fittings=Fittings.of(emulated, cables, seed),
     )
     for item in site["radios"]:
         for side, own in (("transmit", emulated.transmitter), ("receive", emulated.receiver)):
