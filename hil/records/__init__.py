@@ -1,6 +1,7 @@
 """Run folders: plain files that say what a run did, written while it goes on and read afterwards.
 
 `RunWriter` writes, `read` reads, `list_runs` lists; `EVENTS`, `COLUMNS` and `RAIL` say what events, results.csv and fields/*.npz hold.
+`hil.records.verifying`, `comparing` and `exporting` look at runs that are there; `recomputing` compares a replay with its run.
 """
 
 from hil.records.events import EVENTS, FIELDS_OF_ALL
