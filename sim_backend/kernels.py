@@ -198,21 +198,3 @@ def response(spectrum, carrier, spacing, lowest, delay, gain, out):
                         sum_im[m] += ar * step_im[p, m] + ai * step_re[p, m]
                 for m in range(size):
                     out[r, first + m] += spectrum[e, first + m] * complex(sum_re[m], sum_im[m])
-
-
-@njit("i8(f4[:,::1],f4[:,::1],i8,f4[::1],f4,c8[:,::1])", **COMPILE)
-def digitise(port_re, port_im, skip, gain, full, out):
-    """Codes over full scale, (channel, sample), of port samples from `skip`; answers how many samples met a rail.
-
-    gain: (channel,) codes per unit. Codes are rounded to the nearest and held within -full .. full - 1.
-    """
-    held = 0
-    most = full - _f32(1.0)
-    for c in range(gain.size):
-        re, im, codes = port_re[c, skip:], port_im[c, skip:], out[c]
-        for n in range(codes.size):
-            i = np.floor(re[n] * gain[c] + _f32(0.5))
-            q = np.floor(im[n] * gain[c] + _f32(0.5))
-            held += (i >= most) | (i <= -full) | (q >= most) | (q <= -full)
-            codes[n] = complex(min(max(i, -full), most) / full, min(max(q, -full), most) / full)
-    return held
