@@ -37,9 +37,10 @@ def sentences(run: Run, found: Facts, raised: list[str]) -> list[str]:
     return [_worked(run, found, final), _by_how_much(found, final), _believe(found, final, raised), where]
 
 
-def _best(found: Facts) -> Round | None:
-    entries = [entry for entry in map(found.last, found.baselines) if entry is not None]
-    return max(entries, key=lambda entry: entry.measured, default=None)
+def _beside(found: Facts) -> list[Round]:
+    """What the design must beat: the other designs measured, but not the nominal one, whose lead is what robustness costs."""
+    entries = [found.last(name) for name in found.baselines if name != "nominal"]
+    return sorted((entry for entry in entries if entry is not None), key=lambda entry: -entry.measured)
 
 
 def _half(one: Round, other: Round) -> float:
@@ -51,7 +52,7 @@ def _worked(run: Run, found: Facts, final: Round) -> str:
     rounds = len({entry.number for entry in found.designed})
     after = f" after {counted(rounds, 'round')}" if rounds else ""
     measured = f"{final.designer} measured {number(final.measured)} dB at the worst user{after}"
-    best = _best(found)
+    best = next(iter(_beside(found)), None)
     if run.ended not in _FINISHED:
         return f"It was cut short: {measured}."
     if not rounds:
@@ -64,17 +65,19 @@ def _worked(run: Run, found: Facts, final: Round) -> str:
 
 
 def _by_how_much(found: Facts, final: Round) -> str:
-    best = _best(found)
-    parts = []
-    if best is not None:
+    parts, beside = [], _beside(found)
+    if beside:
+        best, worst = beside[0], beside[-1]
         gain, half = final.measured - best.measured, _half(final, best)
         noise = f" \N{PLUS-MINUS SIGN} {number(half, 2)}" if half else ""
-        parts.append(
-            f"{number(abs(gain))}{noise} dB {'above' if gain >= 0 else 'BELOW'} the best baseline ({best.designer}, {number(best.measured)} dB)"
-        )
-        worst = min((entry for entry in map(found.last, found.baselines) if entry is not None), key=lambda entry: entry.measured)
+        where = "above" if gain >= 0 else "BELOW"
+        parts.append(f"{number(abs(gain))}{noise} dB {where} the best baseline ({best.designer}, {number(best.measured)} dB)")
         if worst is not best:
             parts.append(f"{number(final.measured - worst.measured)} dB above {worst.designer} ({number(worst.measured)} dB)")
+    nominal = found.last("nominal") if final.designer != "nominal" else None
+    if nominal is not None:
+        price = nominal.measured - final.measured
+        parts.append(f"{number(abs(price))} dB {'below' if price >= 0 else 'above'} the nominal design, which ignores what is uncertain")
     if not math.isnan(final.bound + final.promised):
         parts.append(
             f"with a promise {number(max(0.0, final.bound - final.promised))} dB below the most that any design at these positions can promise"

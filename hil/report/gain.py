@@ -49,28 +49,30 @@ def waterfall(found: Facts) -> list[Step]:
     chain = [*entries, final] if final is not None else entries
     if not chain:
         return []
-    bars = [Step("total", _BASE.get(chain[0].designer, chain[0].designer), chain[0].designer, NONE, chain[0].measured)]
+    bars = [Step("total", _BASE.get(chain[0].designer, look.short(chain[0].designer)), chain[0].designer, NONE, chain[0].measured)]
     for before, after in pairwise(chain):
         which = after.designer if after is not final else "motion" if before.designer == "sparse" else "both"
         label = _STEP.get(which, "motion" if which == "motion" else "wider array\nand motion")
         bars.append(Step("step", label, after.designer, before.measured, after.measured, _half(before, after), _WORDS[which]))
     if final is not None and len(chain) > 1:
-        bars.append(Step("total", f"{final.designer},\nmeasured", final.designer, NONE, final.measured))
+        bars.append(Step("total", f"{look.short(final.designer)},\nmeasured", final.designer, NONE, final.measured))
     if final is not None:
         bars += _beyond(found, final)
     return bars
 
 
 def _beyond(found: Facts, final: Round) -> list[Step]:
-    """What robustness cost, where the run holds a nominal design too, and what is left to the bound."""
+    """What robustness cost, where the run holds a nominal design too, and what is left to the loose bound on what can be measured.
+
+    The tight bound at the final positions is one on promises, which lie below what is measured: page Promise shows it.
+    """
     bars = []
     other = found.last("nominal") if final.designer != "nominal" else None
     if other is not None:
         label = "price of\nrobustness" if other.measured >= final.measured else "lost by not\nbeing robust"
         bars.append(Step("price", label, "nominal", final.measured, other.measured, _half(final, other), "robustness"))
-    bound, where = (final.bound_anywhere, "at any positions") if not math.isnan(final.bound_anywhere) else (final.bound, "at these positions")
-    if bound > final.measured:
-        bars.append(Step("left", f"left to the bound\n{where}", "", final.measured, bound))
+    if final.bound_anywhere > final.measured:
+        bars.append(Step("left", "left to the bound\nat any positions", "", final.measured, final.bound_anywhere))
     return bars
 
 
@@ -92,7 +94,7 @@ def finding(bars: list[Step]) -> str:
         text += f"; robustness {'costs' if price.gain >= 0 else 'gains'} {number(abs(price.gain))} dB{'' if price.clear else ' (within noise)'}"
     left = next((bar for bar in bars if bar.kind == "left"), None)
     if left is not None:
-        text += f"; no design {left.label.splitlines()[1]} brings more than another {number(left.gain)} dB"
+        text += f"; no design at any positions brings more than another {number(left.gain)} dB"
     return text[:1].upper() + text[1:]
 
 

@@ -63,6 +63,12 @@ def hue(designer: str) -> str:
     return HUES.get(designer) or _OTHER_HUES[sum(designer.encode()) % len(_OTHER_HUES)]
 
 
+def short(designer: str) -> str:
+    """A designer's name as it fits beside a figure: without its module, 14 letters at most."""
+    name = designer.rpartition(":")[2]
+    return name if len(name) <= 14 else f"{name[:13]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def marker(designer: str) -> dict[str, Any]:
     """Marker of measured values, as matplotlib keywords."""
     face = "white" if designer in HOLLOW else hue(designer)

@@ -101,7 +101,9 @@ def finding(run: Run, found: list[Leg]) -> str:
         text += f"; the smallest gap was {1e3 * near.closest:.1f} mm on {near.stage}"
         rule = limits[near.stage]
         if rule.gap is not None:
-            text += f", {1e3 * rule.gap:.1f} mm is kept for {'the spacing' if rule.what == 'spacing' else 'the carriages'}"
+            slack = rule.tolerance or 0.0  # two neighbours may each stand half of it off
+            held = "is kept for" if near.closest >= rule.gap - slack else "SHOULD be kept for"
+            text += f", {1e3 * rule.gap:.1f} mm {held} {'the spacing' if rule.what == 'spacing' else 'the carriages'}"
     return text
 
 
@@ -203,7 +205,7 @@ def _colour(leg: Leg) -> str:
 def _legend(fig: Any, moves: list[Leg], top: float) -> None:
     from matplotlib.lines import Line2D
 
-    names = {leg.designer or "exploring": Line2D([], [], color=_colour(leg), lw=2.0, marker="o", ms=4) for leg in moves}
+    names = {look.short(leg.designer) or "exploring": Line2D([], [], color=_colour(leg), lw=2.0, marker="o", ms=4) for leg in moves}
     fig.legend(list(names.values()), list(names), loc="upper left", bbox_to_anchor=(0.06, top + 0.085), ncols=6, columnspacing=1.4, handletextpad=0.4,
                borderaxespad=0.0)  # fmt: skip
 

@@ -44,7 +44,7 @@ def rows_of(run: Run, found: Facts, index: int) -> list[Row]:
         asked, reached = np.asarray(event["asked"][index], float), np.asarray(event["reached"][index], float)
         designer = event.get("designer", "")
         if event["round"]:
-            named = "" if designer == found.designer else f" {designer}"
+            named = "" if designer == found.designer else f" {look.short(designer)}"
             rounds.append(Row(f"round {event['round']}{named}", designer, asked, reached))
             continue
         same = [
@@ -53,9 +53,9 @@ def rows_of(run: Run, found: Facts, index: int) -> list[Row]:
             if row.asked is not None and row.asked.shape == asked.shape and np.allclose(row.asked, asked, atol=1e-4)
         ]
         if same:
-            rows[same[0]] = Row(f"{rows[same[0]].label}, {designer}", rows[same[0]].designer, asked, reached)
+            rows[same[0]] = Row(f"{rows[same[0]].label}, {look.short(designer)}", rows[same[0]].designer, asked, reached)
         else:
-            rows.append(Row(designer, designer, asked, reached))
+            rows.append(Row(look.short(designer), designer, asked, reached))
     if len(rounds) > _MOST_ROWS:
         rounds = [rounds[i] for i in sorted(set(np.linspace(0, len(rounds) - 1, _MOST_ROWS).round().astype(int)))]
     return rows + rounds

@@ -154,7 +154,7 @@ def _labels(axes: Axes, found: Facts, end: float) -> None:
     low, high = axes.get_ylim()
     heights = look.spread([entry.measured for entry in rows], 0.062 * (high - low))
     for entry, height in zip(rows, heights):
-        text = f"{entry.designer} {number(entry.measured)}"
+        text = f"{look.short(entry.designer)} {number(entry.measured)}"
         where = {"xytext": (16, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
         axes.annotate(text, (end, height), fontweight="bold", **where)
         axes.plot([end + 9 / 390 * (end - axes.get_xlim()[0])], [height], ms=6, clip_on=False, **look.marker(entry.designer))

@@ -15,6 +15,7 @@ from hil.report.facts import NONE, Facts
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST_ROWS = 9  # designs shown
 WORDS = {"noise": "noise", "moving": "what moves in the room"}
 
 
@@ -44,7 +45,7 @@ def balls(run: Run) -> list[Ball]:
         if not power.get(key) or count is None:
             continue
         norm = math.sqrt(count * power[key])
-        label = str(event.get("designer") or "") if event["round"] == 0 else str(event["round"])
+        label = look.short(str(event.get("designer") or "")) if event["round"] == 0 else str(event["round"])
         parts = {name: float(value) / norm for name, value in (event.get("parts") or {}).items()}
         least = event.get("bound_size")
         found[key] = Ball(event["of"], label, _mean(event["size"]) / norm, parts, NONE if least is None else _mean(least) / norm)
@@ -75,6 +76,8 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
         return None
     links = list(dict.fromkeys(ball.link for ball in every))[:4]
     labels = list(dict.fromkeys(ball.label for ball in every))
+    if len(labels) > _MOST_ROWS:  # baselines, the first and the last round and some between
+        labels = [labels[i] for i in sorted(set(np.linspace(0, len(labels) - 1, _MOST_ROWS).round().astype(int)))]
     names = list(dict.fromkeys(name for ball in every for name in ball.parts)) or ["all of it"]
     height = 1.25 + 0.21 * len(labels)
     with look.figure(height) as fig:
@@ -84,7 +87,7 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
         widest = 105.0 * max(ball.size for ball in every)
         for column, link in enumerate(links):
             axes = fig.add_axes((0.105 + column * 0.89 / len(links), base, 0.89 / len(links) - 0.03, tall))
-            for ball in (one for one in every if one.link == link):
+            for ball in (one for one in every if one.link == link and one.label in labels):
                 _ball(axes, ball, labels.index(ball.label), names)
             axes.set_yticks(range(len(labels)), labels if column == 0 else [""] * len(labels))
             axes.set_ylim(len(labels) - 0.4, -0.6)

@@ -202,7 +202,7 @@ def _limits(shown: list[Heard]) -> tuple[float, float]:
 
 
 def _density(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float]) -> None:
-    look.panel_title(axes, f"{one.user}: received, {one.designer}")
+    look.panel_title(axes, f"{one.user}: received, {look.short(one.designer)}")
     if one.spectrum is None:
         axes.text(0.5, 0.5, "capture not in this folder", transform=axes.transAxes, ha="center", color=look.SOFT)
         return

@@ -70,7 +70,7 @@ def bars(run: Run) -> list[Bar]:
 
 def _bar(key: tuple[int | None, str], done: set[tuple[int | None, str]]) -> Bar:
     round, designer = key
-    named = designer if round in (None, 0) else f"{round} {designer}"
+    named = look.short(designer) if round in (None, 0) else f"{round} {look.short(designer)}"
     label = f"0 {named}" if round == 0 else named
     whole = bool({(round, designer), (round, "round")} & done)
     return Bar(label.strip() or "start", dict.fromkeys(PARTS, 0.0), dict.fromkeys(PARTS, 0.0), whole)

@@ -13,7 +13,7 @@ header span, nav, h2, figcaption, caption, .small { color: #555; }
 header .tag { border: 1.5px solid #222; border-radius: .3rem; padding: 0 .5rem; font-weight: 600; color: #222; }
 header .air { background: #222; color: #fff; }
 nav { margin: .6rem 0 0; }
-nav a { margin-right: 1rem; color: inherit; }
+nav a { margin-right: 1rem; color: inherit; display: inline-block; }
 section { margin-top: 2.4rem; }
 h1 { font-size: 1.5rem; line-height: 1.3; margin: 0 0 .8rem; text-wrap: balance; }
 h2 { font-size: 1rem; margin: 0 0 .6rem; font-weight: 600; }

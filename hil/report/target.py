@@ -73,7 +73,7 @@ def fixes(run: Run) -> list[Fix]:
         surveyed = None if target.get("surveyed") is None else np.asarray(target["surveyed"], float)[:2]
         found.append(
             Fix(
-                label=designer if event["round"] == 0 else str(event["round"]),
+                label=look.short(designer) if event["round"] == 0 else str(event["round"]),
                 round=event["round"],
                 designer=designer,
                 place=np.asarray(target["position"], float)[:2],
@@ -185,7 +185,7 @@ def _legend(axes: Axes, found: list[Fix]) -> None:
     handles = [
         Line2D([], [], ms=5, lw=1.2, color=look.hue(fix.designer), ls="-" if fix.round else (0, (4, 2)), **look.marker(fix.designer)) for fix in found
     ]
-    named = {(fix.designer if not fix.round else f"{fix.designer}, by round"): handle for fix, handle in zip(found, handles)}
+    named = {(look.short(fix.designer) + ", by round" * bool(fix.round)): handle for fix, handle in zip(found, handles)}
     if any(fix.surveyed is not None for fix in found):
         named["surveyed then"] = Line2D([], [], ls="none", marker="x", ms=6, mew=1.4, color=look.INK)
     axes.legend(list(named.values()), list(named), loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, columnspacing=1.0, handletextpad=0.4,

@@ -331,6 +331,7 @@ class Script:
                     promised_db=None,
                     measured_db=measured + gap,
                     bound_db=bound,
+                    bound_anywhere_db=20.4,
                     shortfall_db=None if promised is None else max(0.0, promised + gap / 2 - values["upper_db"]),
                     moved=moved,
                     movable=8,

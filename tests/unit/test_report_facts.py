@@ -107,6 +107,14 @@ def test_whether_it_worked_is_decided_by_noise_and_end(tmp_path, measured, how, 
     assert sentences(run, facts(run), [])[0].startswith(said)
 
 
+def test_a_nominal_design_is_no_baseline_to_beat_but_what_robustness_costs(tmp_path):
+    rows = [row(0, name, "u1", None, 17, db, std_db=0.05) for name, db in (("sparse", 15.7), ("nominal", 17.9))]
+    run = run_of(tmp_path, [*rows, row(1, "robust", "u1", 15, 17, 17.5, std_db=0.05)], end="converged")
+    head, much, *_ = sentences(run, facts(run), [])
+    assert head.startswith("It worked: ") and "above the best baseline (sparse, 15.7 dB)" in much
+    assert "0.4 dB below the nominal design" in much
+
+
 def test_the_promise_title_states_the_finding(tmp_path):
     run = run_of(tmp_path, [row(1, "robust", "u1", 15.0, 17.0, 16.9, bound_db=18.0, std_db=0.1)])
     assert finding(facts(run)) == "robust reached 16.9 dB at the worst user, promised 3.0 dB below the bound; promise kept in 1 of 1 round"

@@ -112,7 +112,7 @@ def test_every_figure_is_a_file_whose_text_is_text(whole):
             "+3.0 dB",
             "10.8 dB",
             "17.5 dB",
-            "at these positions",
+            "at any positions",
         ],
         "rail": ["ap1 to u1", "ap2 to u2", "gain, dB", "phase, deg", "predicted, 95 %"],
         "signal": ["u1: received, robust", "dBm/Hz", "MHz from the carrier", "used band", "silence", "u2: 16qam", "I, of the rms symbol", "promised"],
