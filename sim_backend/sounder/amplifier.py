@@ -106,7 +106,7 @@ def bent(cable: Cable, level: float, periods: int = 24) -> complex:
     large, small = (place > inner) & (place < PLATEAU - inner), (place > PERIOD // 2 + inner) & (place < PERIOD // 2 + PLATEAU - inner)
     drift = np.angle((rows[1:].mean(axis=1) * rows[:-1].mean(axis=1).conj()).sum()) / PERIOD
     level_means, small_means = (rows[:, part].mean(axis=1) for part in (large, small))
-    between = ((np.flatnonzero(large).mean() - np.flatnonzero(small).mean())) * drift
+    between = (np.flatnonzero(large).mean() - np.flatnonzero(small).mean()) * drift
     return complex((level_means * small_means.conj()).sum() / (np.abs(small_means) ** 2).sum() * SMALL / level * np.exp(-1j * between))
 
 

@@ -68,8 +68,15 @@ class Budget:
 
 
 def budget(
-    world: World, names: Iterable[str], rate: float, used_hz: float, *, spread_s: float = 0.0, acceleration: float = 0.0, retained_db: float = NOTHING_DB
-) -> Budget:  # fmt: skip
+    world: World,
+    names: Iterable[str],
+    rate: float,
+    used_hz: float,
+    *,
+    spread_s: float = 0.0,
+    acceleration: float = 0.0,
+    retained_db: float = NOTHING_DB,
+) -> Budget:
     """The budget of links between the radios `names`.
 
     used_hz: occupied band. spread_s: largest excess delay over the shortest path. acceleration: of a path's length, m/s^2, of what moves.

@@ -81,9 +81,7 @@ class Cable:
         for radio in (self.transmitter, self.receiver):
             limits = radio.capability
             radio.configure(
-                Setting(
-                    self.carrier, self.rate, (self.gain_db,) * limits.receive_channels, (self.attenuation_db,) * limits.transmit_channels
-                )
+                Setting(self.carrier, self.rate, (self.gain_db,) * limits.receive_channels, (self.attenuation_db,) * limits.transmit_channels)
             )
 
     def send(self, waveform: NDArray[np.complex128]) -> Airing:

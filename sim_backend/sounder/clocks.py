@@ -14,11 +14,12 @@ from sim_backend.sounder.budget import budget
 from sim_backend.sounder.cable import CARRIER, Cable, antenna, lay, radio
 from sim_backend.sounder.estimate import Periods, least_squares, phases, straight, strongest
 from sim_backend.sounder.line import Line
-from sim_backend.sounder.taps import PERIOD, SENT
+from sim_backend.sounder.taps import PERIOD, SENT, USED_HZ
 from sim_backend.sounder.waveform import tones
 from sim_backend.world import build
 
 REACH = 1024
+RADIUS = 20.0  # metres, of the target's circle
 
 
 def offsets(emulated: Mapping[str, Any], where: str, cfo_hz: float, sfo_ppm: float) -> list[Line]:
@@ -34,7 +35,7 @@ def offsets(emulated: Mapping[str, Any], where: str, cfo_hz: float, sfo_ppm: flo
     measured = (straight(place, phase)[0] / (2 * math.pi) + guess) * cable.rate
     truth = straight(place / cable.rate, CARRIER * cable_errors(cable, heard.first, place))[0]
     arithmetic = budget(cable.world, "ab", cable.rate, 0.0)
-    lines = [Line("carrier offset", where, truth, measured, cfo_hz, "Hz", budget=arithmetic.hertz(0.1), term=arithmetic.worst)]
+    lines = [Line("carrier offset", where, truth, measured, cfo_hz, "Hz").against(arithmetic.hertz(0.1), arithmetic.worst)]
 
     airing = cable.send(tones(SENT, PERIOD))
     heard = cable.listen(1_000_000)
@@ -42,8 +43,11 @@ def offsets(emulated: Mapping[str, Any], where: str, cfo_hz: float, sfo_ppm: flo
     drift = straight(periods.positions / cable.rate, periods.track[1])[0] * 1e6
     turned = straight(periods.positions / cable.rate, periods.turned)[0] / (2 * math.pi)
     x = cable_errors(cable, heard.first, periods.positions)
-    lines.append(Line("sampling offset", where, -straight(periods.positions / cable.rate, x)[0] * 1e6, drift, sfo_ppm, "ppm"))
-    lines.append(Line("sampling offset against carrier", where, -turned / CARRIER * 1e6, drift, sfo_ppm, "ppm"))
+    truth = -straight(periods.positions / cable.rate, x)[0] * 1e6
+    arithmetic = budget(cable.world, "ab", cable.rate, USED_HZ)
+    ppm = 2e6 * arithmetic.seconds(USED_HZ) / (1_000_000 / cable.rate)
+    lines.append(Line("sampling offset", where, truth, drift, sfo_ppm, "ppm").against(ppm, arithmetic.worst))
+    lines.append(Line("sampling offset against carrier", where, -turned / CARRIER * 1e6, drift, sfo_ppm, "ppm").against(ppm, arithmetic.worst))
     return lines
 
 
@@ -65,7 +69,7 @@ def doppler(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[L
         site = {
             "carrier_hz": CARRIER, "seed": 3, "stages": [], "target": None,
             "emulated": {**{k: v for k, v in emulated.items() if k not in ("room", "target", "cable", "fault")}, "room": {"scatterers": 0},
-                         "target": {"position_m": [0.0, 0.0, 0.0], "speed_m_s": speed, "radius_m": 20.0, "area_m2": 1e6}},
+                         "target": {"position_m": [0.0, 0.0, 0.0], "speed_m_s": speed, "radius_m": RADIUS, "area_m2": 1e6}},
             "radios": [radio("a", [antenna("transmit", 0, (40.0, -30.0, 0.0))], 1, 0), radio("b", [antenna("receive", 0, (40.0, 30.0, 0.0))], 0, 1)],
         }  # fmt: skip
         cable = Cable(build(site, VirtualClock()), gain_db=20.0, attenuation_db=0.0, rate=15.36e6)
@@ -76,7 +80,9 @@ def doppler(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[L
         x = cable_errors(cable, heard.first, place)
         unturned = bare * np.exp(-2j * np.pi * ((CARRIER * x) % 1.0))
         measured = _echo(t, unturned)
-        lines.append(Line(f"Doppler, {speed:+.0f} m/s", where, _rate(cable, heard.middle), measured, tolerance, "Hz"))
+        arithmetic = budget(cable.world, "ab", cable.rate, 0.0, acceleration=2 * speed**2 / RADIUS)
+        line = Line(f"Doppler, {speed:+.0f} m/s", where, _rate(cable, heard.middle), measured, tolerance, "Hz")
+        lines.append(line.against(arithmetic.hertz(0.1), arithmetic.worst))
     return lines
 
 

@@ -58,11 +58,12 @@ def floor(
     measured = to_db(float((np.abs(error) ** 2).mean() / (np.abs(sent) ** 2).mean()))
     arithmetic = budget(cable.world, "ab", cable.rate, 385 / 512 * cable.rate)
     if at_most is not None:
-        return [Line("EVM floor", where, at_most, measured, tolerance, "dB", at_most=True, budget=arithmetic.total_db, term=arithmetic.worst)]
+        return [Line("EVM floor", where, at_most, measured, tolerance, "dB", at_most=True).against(arithmetic.total_db, arithmetic.worst)]
     power = float((np.abs(sent) ** 2).mean()) * loss**2
     noise = (float(cable.world.truth.noise_power("b")[0]) + _rounding(cable)) / signal.size / power
     truth = 2 * math.radians(phase_noise_deg) ** 2 + sum(from_db(image) for image in images) + noise
-    return [Line("EVM floor", where, to_db(truth), measured, tolerance, "dB")]
+    added = 10 * math.log10(1.0 + from_db(arithmetic.total_db) / truth)
+    return [Line("EVM floor", where, to_db(truth), measured, tolerance, "dB").against(added, arithmetic.worst)]
 
 
 def _rounding(cable: Any) -> float:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A quantity and its judgement. With `at_most`, only a measured value above truth + tolerance is wrong.
+    """A quantity and its judgement. With `at_most`, truth is a bar and only a measured value above it is wrong.
 
     budget: what the emulator's own arithmetic may contribute, in the unit of the line; a tolerance that does not exceed it proves
     nothing, and the line fails with the name of the largest `term`.
@@ -22,7 +21,7 @@ class Line:
     tolerance: float
     unit: str
     at_most: bool = False
-    budget: float = 0.0
+    budget: float = -math.inf
     term: str = ""
 
     @property
@@ -30,26 +29,29 @@ class Line:
         return self.measured - self.truth
 
     @property
+    def allowed(self) -> float:
+        """What the budget must stay below: the tolerance, or the bar of a line that only has one."""
+        return self.truth + self.tolerance if self.at_most else self.tolerance
+
+    @property
     def ok(self) -> bool:
         apart = self.difference if self.at_most else abs(self.difference)
-        return apart <= self.tolerance and (self.at_most or self.budget < self.tolerance)  # NaN is not ok
+        return apart <= self.tolerance and self.budget < self.allowed  # NaN is not ok
 
     @property
     def why(self) -> str:
         """What is wrong with the line; empty when nothing is."""
         if self.ok:
             return ""
-        if not self.at_most and not self.budget < self.tolerance:
-            return f"tolerance {self.tolerance:.3g} {self.unit} is within the error budget {self.budget:.3g}: {self.term}"
+        if not self.budget < self.allowed:
+            return f"{self.allowed:.3g} {self.unit} is within the error budget of {self.budget:.3g}, most of it: {self.term}"
         return f"off by {self.difference:+.3g} {self.unit}, tolerance {self.tolerance:.3g}"
 
-    def at(self, where: str) -> Line:
-        return replace(self, where=where)
+    def against(self, budget: float, term: str) -> Line:
+        """The same line with the error budget it must exceed."""
+        return replace(self, budget=budget, term=term)
 
 
 def degrees(angle: float) -> float:
     """Of an angle in radians, in -180 .. 180."""
     return math.degrees(math.remainder(angle, 2.0 * math.pi))
-
-
-Sounding = Callable[..., list[Line]]

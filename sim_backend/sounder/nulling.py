@@ -33,7 +33,7 @@ def rejection(emulated: Mapping[str, Any], where: str, bar_db: float, samples: i
     arithmetic = budget(cable.world, "ab", cable.rate, 0.0, spread_s=delay(METRES[1] - METRES[0]))
     code = from_dbm(cable.receiver.capability.receive_full_scale_dbm - cable.gain_db) / 4.0 ** (cable.receiver.capability.bits - 1)
     measured = 10 * math.log10(max(level[1], code) / level[0])  # what lies below one code is not seen
-    return [Line("interference rejection", where, bar_db, measured, 0.0, "dB", at_most=True, budget=arithmetic.steady_db, term=arithmetic.worst)]
+    return [Line("interference rejection", where, bar_db, measured, 0.0, "dB", at_most=True).against(arithmetic.steady_db, arithmetic.worst)]
 
 
 def _power(cable: Cable, samples: int) -> float:

@@ -8,7 +8,7 @@ fit and are held against geometry and chains as the truth has them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ def measure(site: Mapping[str, Any], rate: float, retained_db: float = NOTHING_D
     for name in world.radios:
         _set(world, name, site["carrier_hz"], rate, 50.0)
     lines = [line for name in hearing for line in _idle(world, name, rate)]
-    images: dict[str, list[Line]] = {}
+    heard: dict[str, list[Link]] = {}
     budgets = {}
     for transmitter in world.radios:
         elements = _antennas(world, transmitter, "transmit")
@@ -73,14 +73,12 @@ def measure(site: Mapping[str, Any], rate: float, retained_db: float = NOTHING_D
         for link in links:
             delay = world.truth.rays(transmitter, link.receiver).delay
             used = 2 * _bin(elements) / PERIOD * rate
-            budgets[link.name] = budget(
-                world, (transmitter, link.receiver), rate, used, spread_s=float(np.ptp(delay)), retained_db=retained_db
-            )
+            budgets[link.name] = budget(world, (transmitter, link.receiver), rate, used, spread_s=float(np.ptp(delay)), retained_db=retained_db)
             judged.append(_judge(world, link, budgets[link.name], rate))
-            images.setdefault(link.receiver, []).extend(_image(world, link))
+            heard.setdefault(link.receiver, []).append(link)
         lines += [worst(column) for column in zip(*judged)]
-        lines += _ports(world, max(links, key=lambda link: float(np.abs(link.amplitudes["tone"]).max())), rate)
-    return lines + [worst(found) for found in images.values()], budgets
+        lines += _ports(world, links, rate)
+    return lines + [line for name, found in heard.items() for line in _image(world, name, found)], budgets
 
 
 def worst(lines: Iterable[Line]) -> Line:
@@ -160,7 +158,7 @@ def _hear(world: World, transmitter: str, receiver: str, rate: float) -> Link:
     u = (place - SAMPLES / 2) / SAMPLES
     smooth = np.polynomial.Polynomial.fit(u, phase, 4, domain=[-0.5, 0.5])
     measured_hz = (straight(place, phase)[0] / (2 * math.pi) + coarse - own) * rate
-    tuning, first, _ = world.truth.windows(receiver)[-1]
+    _, first, _ = world.truth.windows(receiver)[-1]
     tx, rx = world.oscillators[transmitter], world.oscillators[receiver]
     instants = [rx.tick(first + int(p), int(rate)) for p in place]
     x = np.array([tx.error(at)[0] - rx.error(at)[0] for at in instants])
@@ -193,11 +191,10 @@ def _way(world: World, link: Link, rate: float, sign: int) -> Complex:
 
 
 def _chains(world: World, link: Link) -> tuple[Any, Any]:
-    setting = world.radio(link.transmitter).setting
-    receiving = world.radio(link.receiver).setting
-    assert setting is not None and receiving is not None
-    phase = world.airings()[-1].phase
-    return world.chains(link.transmitter, setting.attenuation_db, phase), world.front(link.receiver, receiving.receive_gain_db)
+    """What went on the air with, and what it was heard with."""
+    setting = world.radio(link.receiver).setting
+    assert setting is not None
+    return world.airings()[-1].chains, world.front(link.receiver, setting.receive_gain_db)
 
 
 def _sent(world: World, link: Link) -> float:
@@ -213,24 +210,27 @@ def _judge(world: World, link: Link, arithmetic: Budget, rate: float) -> list[Li
     matrix = kept[:, None] * _way(world, link, rate, +1) * chains.small_signal * _sent(world, link)
     tone = link.amplitudes["tone"]
     error = np.sqrt(((np.abs(tone) - np.abs(matrix)) ** 2).mean() / (np.abs(matrix) ** 2).mean())
+    found = 20 * math.log10(float(error))
     hertz, degrees = arithmetic.hertz(SAMPLES / rate), arithmetic.degrees
     return [
-        Line("carrier offset", link.name, link.carrier_truth_hz, link.carrier_hz, 0.1, "Hz", budget=hertz, term=arithmetic.worst),
-        Line("gains of antenna pairs", link.name, -55.0, 20 * math.log10(float(error)), 0.0, "dB", at_most=True, budget=arithmetic.steady_db, term=arithmetic.worst),
-        Line("phases between antennas", link.name, 0.0, _common(tone, matrix), 0.5, "deg", budget=degrees, term=arithmetic.worst),
+        Line("carrier offset", link.name, link.carrier_truth_hz, link.carrier_hz, 0.1, "Hz").against(hertz, arithmetic.worst),
+        Line("gains of antenna pairs", link.name, -55.0, found, 0.0, "dB", at_most=True).against(arithmetic.steady_db, arithmetic.worst),
+        Line("phases between antennas", link.name, 0.0, _common(tone, matrix), 0.5, "deg").against(degrees, arithmetic.worst),
     ]  # fmt: skip
 
 
-def _image(world: World, link: Link) -> list[Line]:
-    """The receiver's image of the strongest tone, where the carriers tell it from the transmitter's."""
-    if link.turns < APART:
-        return []
-    _, front = _chains(world, link)
-    tone = link.amplitudes["tone"]
-    r, e = np.unravel_index(int(np.argmax(np.abs(tone))), tone.shape)
-    channel = int(world.channels(link.receiver, "receive")[r])
-    found = float(np.abs(link.amplitudes["receive image"][r, e] / tone[r, e]))
-    return [_spur("receive image", f"{link.receiver}.{channel}", float(abs(front.image[channel])), found, "dBc")]
+def _image(world: World, name: str, links: Iterable[Link]) -> Iterator[Line]:
+    """A receiver's image on its worst channel, all tones of all links together where the carriers tell it from the transmitters' own."""
+    apart = [link for link in links if link.turns > APART]
+    if not apart:
+        return
+    product = sum((link.amplitudes["receive image"] * link.amplitudes["tone"]).sum(axis=1) for link in apart)
+    found = np.abs(product / sum((np.abs(link.amplitudes["tone"]) ** 2).sum(axis=1) for link in apart))
+    setting = world.radio(name).setting
+    assert setting is not None
+    channels = world.channels(name, "receive")
+    truths = np.abs(world.front(name, setting.receive_gain_db).image)[channels]
+    yield worst(_spur("receive image", f"{name}.{c}", float(truth), float(value), "dBc") for c, truth, value in zip(channels, truths, found))
 
 
 def _common(tone: Complex, matrix: Complex) -> float:
@@ -244,28 +244,44 @@ def _common(tone: Complex, matrix: Complex) -> float:
     return float(angles[np.argmax(np.abs(angles))]) if angles.size else 0.0
 
 
-def _ports(world: World, link: Link, rate: float) -> Iterator[Line]:
-    """Port power of the transmitter's elements by the receiver that hears it best, its images and its leakage."""
+def _ports(world: World, links: list[Link], rate: float) -> Iterator[Line]:
+    """Port power of the transmitter's worst element, by the receiver that hears it best; its worst image likewise; its leakage, where it
+    is heard best."""
+    sent = _sent(world, links[0])
+    best: dict[int, tuple[float, Line]] = {}
+    images: dict[int, tuple[float, Line]] = {}
+    for link in links:
+        chains, front = _chains(world, link)
+        kept = front.small_signal[world.channels(link.receiver, "receive")][:, None]
+        way, tone = kept * _way(world, link, rate, +1), link.amplitudes["tone"]
+        for e in range(tone.shape[1]):
+            r = int(np.argmax(np.abs(way[:, e])))
+            truth, port = (to_dbm(float(abs(x)) ** 2) for x in (sent * chains.small_signal[e], tone[r, e] / way[r, e]))
+            line = Line("port power", f"{link.transmitter}.{e}", truth, port, 0.1, "dBm")
+            best[e] = max(best.get(e, (0.0, line)), (float(abs(tone[r, e])), line), key=lambda pair: pair[0])
+        if link.turns > APART:
+            mirror = kept * _way(world, link, rate, -1) * np.conj(tone / way)  # the mirrored tone of each element as it would be heard
+            power = (np.abs(mirror) ** 2).sum(axis=0)
+            ratio = np.abs((link.amplitudes["transmit image"] * mirror.conj()).sum(axis=0)) / power
+            for e, value in enumerate(ratio):
+                line = _spur("transmit image", f"{link.transmitter}.{e}", float(abs(chains.image[e])), float(value), "dBc")
+                images[e] = max(images.get(e, (0.0, line)), (float(power[e]), line), key=lambda pair: pair[0])
+    yield worst(line for _, line in best.values())
+    loud = [link for link in links if link.turns > APART]
+    if loud:
+        yield worst(line for _, line in images.values())
+        yield _leakage(world, max(loud, key=lambda link: float(np.abs(link.amplitudes["tone"]).max())), sent / LEVEL)
+
+
+def _leakage(world: World, link: Link, full: float) -> Line:
+    """Leakage of all elements together at the antenna that should hear most of it, against full scale of them all. full: square-root watts
+    at a port of an element's full scale."""
     chains, front = _chains(world, link)
-    kept = front.small_signal[world.channels(link.receiver, "receive")][:, None]
-    way, mirrored = _way(world, link, rate, +1), _way(world, link, rate, -1)
-    tone, image, leakage = (link.amplitudes[name] for name in ("tone", "transmit image", "leakage"))
-    sent = _sent(world, link)
-    best = np.argmax(np.abs(way * kept), axis=0)
-    ports = []
-    for e, r in enumerate(best):
-        port = to_dbm(float(abs(tone[r, e] / (kept[r, 0] * way[r, e]))) ** 2)
-        truth = to_dbm(float(abs(sent * chains.small_signal[e])) ** 2)
-        ports.append(Line("port power", f"{link.transmitter}.{e}", truth, port, 0.1, "dBm"))
-    yield worst(ports)
-    if link.turns > APART:
-        e = int(np.argmax(np.abs(way[best, np.arange(best.size)])))
-        r = int(best[e])
-        ratio = abs(image[r, e] / mirrored[r, e] / (tone[r, e] / way[r, e]))
-        yield _spur("transmit image", f"{link.transmitter}.{e}", float(abs(chains.image[e])), float(ratio), "dBc")
-        delay, gain = world.truth.rays(link.transmitter, link.receiver, link.at)
-        centre = (gain * np.exp(-2j * np.pi * ((world.room.carrier * delay) % 1.0))).sum(axis=0)
-        wanted = np.abs((centre * (chains.leakage * chains.gain * sent / LEVEL)).sum(axis=1) * kept[:, 0])
-        r = int(np.argmax(wanted))
-        reference = float(abs(kept[r, 0]) * sent / LEVEL * np.linalg.norm(centre[r]))
-        yield _spur("leakage heard", f"{link.name}.{r}", float(wanted[r]) / reference, float(abs(leakage[r, 0])) / reference, "dBc")
+    kept = front.small_signal[world.channels(link.receiver, "receive")]
+    delay, gain = world.truth.rays(link.transmitter, link.receiver, link.at)
+    centre = kept[:, None] * (gain * np.exp(-2j * np.pi * ((world.room.carrier * delay) % 1.0))).sum(axis=0)
+    wanted = np.abs((centre * (chains.leakage * chains.gain * full)).sum(axis=1))
+    r = int(np.argmax(wanted))
+    reference = full * float(np.linalg.norm(centre[r]))
+    found = float(abs(link.amplitudes["leakage"][r, 0]))
+    return _spur("leakage heard", f"{link.name}.{r}", float(wanted[r]) / reference, found / reference, "dBc")

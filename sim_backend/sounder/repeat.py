@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ def determinism(emulated: Mapping[str, Any], where: str, count: int = 20_000) ->
     cable, samples = first
     tuning, tick, _ = cable.world.truth.windows("b")[-1]
     edges = [0, 1, 777, 1024, 5000, 5001, count]
-    pieces = list(zip(edges[:-1], edges[1:]))
+    pieces = list(itertools.pairwise(edges))
     order = [pieces[i] for i in (3, 0, 5, 1, 4, 2)]
     cut = np.empty_like(samples)
     cable.world.advance(0.5)

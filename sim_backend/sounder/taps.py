@@ -51,8 +51,8 @@ def one_path(emulated: Mapping[str, Any], where: str, delay_s: float, gain_db: f
     arithmetic = _budget(cable)
     loss = 20 * math.log10(cable.amplitude()) + loss_db(metres) + 20 * math.log10(abs(chain))
     lines = [
-        Line("path delay", where, truth * 1e12, measured * 1e12, delay_s * 1e12, "ps", budget=arithmetic.seconds(USED_HZ) * 1e12, term=arithmetic.worst),
-        Line("path gain", where, loss, periods.gain_db, gain_db, "dB", budget=arithmetic.decibels, term=arithmetic.worst),
+        Line("path delay", where, truth * 1e12, measured * 1e12, delay_s * 1e12, "ps").against(arithmetic.seconds(USED_HZ) * 1e12, arithmetic.worst),
+        Line("path gain", where, loss, periods.gain_db, gain_db, "dB").against(arithmetic.decibels, arithmetic.worst),
     ]  # fmt: skip
     airing, (tuning, first, _) = cable.world.airings()[-1], cable.world.truth.windows("b")[-1]
     at = middle(cable, first, periods)
@@ -61,7 +61,10 @@ def one_path(emulated: Mapping[str, Any], where: str, delay_s: float, gain_db: f
     expected = 2 * math.pi * turns + float(np.angle(chain))
     found = periods.phase(measured + late)
     off = degrees(found - expected)
-    return [*lines, Line("path phase", where, degrees(expected), degrees(expected) + off, phase_deg, "deg", budget=arithmetic.degrees, term=arithmetic.worst)]
+    return [
+        *lines,
+        Line("path phase", where, degrees(expected), degrees(expected) + off, phase_deg, "deg").against(arithmetic.degrees, arithmetic.worst),
+    ]
 
 
 def several(emulated: Mapping[str, Any], where: str, residual_db: float, metres: tuple[float, ...] = (20.0, 50.0, 90.0)) -> list[Line]:
@@ -77,11 +80,15 @@ def several(emulated: Mapping[str, Any], where: str, residual_db: float, metres:
     left = periods.response - regressors @ gains
     unexplained = 10 * np.log10((np.abs(left) ** 2).mean() / (np.abs(periods.response) ** 2).mean())
     arithmetic = _budget(cable, spread_s=delay(metres[-1] - metres[0]))
-    lines = [Line("several paths, residual", where, residual_db, float(unexplained), 0.0, "dB", at_most=True, budget=arithmetic.steady_db, term=arithmetic.worst)]
+    lines = [
+        Line("several paths, residual", where, residual_db, float(unexplained), 0.0, "dB", at_most=True).against(
+            arithmetic.steady_db, arithmetic.worst
+        )
+    ]
     for d, gain, chain in zip(metres, gains, cable.sent_gain * cable.heard_gain[0]):
         truth = 20 * math.log10(0.6 * cable.amplitude()) + loss_db(d) + 20 * math.log10(abs(chain))
         allowed = 1e-3 if residual_db < -60 else 0.05
-        lines.append(Line(f"tap at {d:g} m", where, truth, 20 * math.log10(abs(gain)), allowed, "dB", budget=arithmetic.decibels, term=arithmetic.worst))
+        lines.append(Line(f"tap at {d:g} m", where, truth, 20 * math.log10(abs(gain)), allowed, "dB").against(arithmetic.decibels, arithmetic.worst))
     return lines
 
 

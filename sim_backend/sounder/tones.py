@@ -10,7 +10,7 @@ import numpy as np
 
 from hil.units import from_db, from_dbm, to_db, to_dbm
 from sim_backend.sounder.budget import budget
-from sim_backend.sounder.cable import Cable, lay, loss_db
+from sim_backend.sounder.cable import lay, loss_db
 from sim_backend.sounder.estimate import least_squares, phases, strongest
 from sim_backend.sounder.line import Line
 from sim_backend.sounder.waveform import tones
@@ -29,7 +29,7 @@ def port_power(emulated: Mapping[str, Any], where: str, tolerance: float) -> lis
     measured = to_dbm(_power_at(heard, strongest(heard)))
     truth = to_dbm((0.5 * cable.amplitude()) ** 2) + loss_db(1.0) + _db(cable.sent_gain[0] * cable.heard_gain[0])
     arithmetic = budget(cable.world, "ab", cable.rate, 0.0)
-    return [Line("port power", where, truth, measured, tolerance, "dBm", budget=arithmetic.decibels, term=arithmetic.worst)]
+    return [Line("port power", where, truth, measured, tolerance, "dBm").against(arithmetic.decibels, arithmetic.worst)]
 
 
 def _power_at(samples: np.ndarray, cycles: float) -> float:
@@ -90,7 +90,7 @@ def quantiser(where: str) -> list[Line]:
     measured = to_db(abs(tone) ** 2 / float(np.mean(np.abs(heard - tone * turn) ** 2)))
     truth = 10 * math.log10(2047.4**2 * 6.0)
     arithmetic = budget(cable.world, "ab", cable.rate, 0.0)
-    return [Line("quantiser", where, truth, measured, 0.1, "dB", budget=arithmetic.radians, term=arithmetic.worst)]
+    return [Line("quantiser", where, truth, measured, 0.1, "dB").against(arithmetic.radians, arithmetic.worst)]
 
 
 def spurious(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[Line]:
