@@ -45,10 +45,10 @@ def replay(streams: Streams, name: str, folder: Path) -> int:
 
 def lines(found: Any, allowed: float) -> list[str]:
     """What a replay found, in words; the largest differences first."""
-    same = f"{found.identical} of them to the bit" if found.identical < found.events else "all to the bit"
-    head = f"recomputed  {found.events} estimates, sets and measurements from {found.captures} captures: {same}; {found.arrays} stored arrays"
-    largest = f"{found.largest:.1e}" if math.isfinite(found.largest) else "beyond comparing"
-    told = [head, f"difference  {'none' if not found.departures else f'largest {largest} of what was recorded, allowed {allowed:g}'}"]
+    same = "all to the bit" if found.identical == found.events > 0 else f"{found.identical} of them to the bit"
+    told = [f"recomputed  {found.events} estimates, sets and measurements from {found.captures} captures: {same}; {found.arrays} stored arrays"]
+    largest = f"largest {found.largest:.1e} of what was recorded" if math.isfinite(found.largest) else "not all of one kind and size"
+    told.append(f"difference  {f'{largest}; allowed {allowed:g}' if found.departures else 'none'}")
     beyond = sorted((one for one in found.departures if one.relative > allowed), key=lambda one: -one.relative)
     told += [f"differs     {one}" for one in beyond[:SHOWN]]
     told += [f"            ... and {len(beyond) - SHOWN} more (--json)"] if beyond[SHOWN:] else []

@@ -10,7 +10,7 @@ import pytest
 from trial_bench import own_designer
 
 import hil.bench
-from hil.loop.replaying import replay
+from hil.loop.replaying import replay, sessions
 from hil.records import read
 from hil.records.verifying import verify
 
@@ -231,5 +231,7 @@ def test_a_resumed_run_is_replayed_from_what_each_opening_had_set(tmp_path):
     assert len(run.about["resumed"]) == 2 and verify(run.folder).whole
     configured = [entry["after_event"] for entry in run.settings["u1"]]
     assert len(configured) == len(run.of("opened", device="u1")) + len(run.of("levelled", device="u1")) == 4
+    (begins, cut), (again_begins, end) = sessions(run)
+    assert (begins, end) == (0, len(run.events)) and cut == again_begins and run.events[cut - 1]["event"] == "recorded"
     found = replay(run, bench.scenario, bench.testbed)
     assert found.agrees(0.0) and found.identical == found.events > 10

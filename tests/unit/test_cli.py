@@ -26,7 +26,7 @@ def hil(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int
 
 # -- help --------------------------------------------------------------------------------------------------------------------------------
 
-COMMANDS = ("new", "check", "run", "runs", "report", "node")
+COMMANDS = ("new", "check", "run", "runs", "report", "compare", "replay", "verify", "export", "node")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
