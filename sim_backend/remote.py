@@ -156,6 +156,8 @@ class RemoteRadio(_Lines):
     def capture(self, samples: int, timeout_s: float) -> Capture:
         self._need_open()
         body, payload = self._work.ask(wire.Capture(samples, timeout_s), timeout_s + COMPUTE_S)
+        if self._setting is not None and self._setting.gain_mode != "manual":
+            self._setting = replace(self._setting, receive_gain_db=body.gain_db)
         return Capture(
             wire.unpack(payload, body.shape, body.codes, body.full_scale), body.sample_rate_hz, body.carrier_hz, body.gain_db,
             body.first_sample,

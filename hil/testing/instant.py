@@ -105,6 +105,8 @@ class InstantRadio:
         for name in ("carrier_hz", "sample_rate_hz"):
             if not getattr(can, name)[0] <= getattr(setting, name) <= getattr(can, name)[1]:  # NaN as well
                 raise DeviceError("out-of-range", f"{name} outside range", where=self.name, found=str(getattr(setting, name)))
+        if setting.gain_mode != "manual":
+            raise DeviceError("out-of-range", "no such gain mode", where=self.name, found=setting.gain_mode, allowed="manual")
         self._setting = Setting(
             setting.carrier_hz, setting.sample_rate_hz,
             stepped(setting.receive_gain_db, can.receive_channels, can.receive_gain_db, can.receive_gain_step_db),

@@ -145,6 +145,50 @@ def a_capture_refuses_nonsense(radio: Radio, setting: Setting, tolerance: Tolera
             radio.capture(samples, TIMEOUT_S)
 
 
+def a_capture_is_not_stale(radio: Radio, setting: Setting, tolerance: Tolerance) -> None:
+    """What a buffer held before the request is the driver's to discard: after a mute, and after a setting, nothing old is heard.
+
+    Shows only in a radio that hears itself, over a cable or through its own isolation.
+    """
+    can = radio.capability
+    if not can.transmit_channels or not can.receive_channels:
+        return
+
+    def power() -> float:
+        return float(np.mean(np.abs(radio.capture(SAMPLES, TIMEOUT_S).samples) ** 2))
+
+    radio.configure(setting)
+    idle = power()
+    for _ in range(3):
+        radio.configure(setting)
+        radio.load(1, tone(can.transmit_channels))
+        radio.apply(1)
+        first, second = power(), power()
+        if not second > 10.0 * idle:
+            return  # it does not hear itself well enough to tell
+        assert first > 0.5 * second, "the first capture after switching on is of the time before"
+        radio.mute()
+        assert power() < 0.1 * second, "the first capture after a mute is of the time before"
+
+
+def a_gain_mode_is_taken_or_refused(radio: Radio, setting: Setting, tolerance: Tolerance) -> None:
+    if not radio.capability.receive_channels:
+        return
+    with refused(silent=radio):
+        radio.configure(replace(setting, gain_mode="a word nobody knows"))
+    for mode in ("slow", "fast"):
+        asked = replace(setting, gain_mode=mode)
+        if not radio.supports("gain-modes"):
+            with refused(silent=radio):
+                radio.configure(asked)
+            continue
+        assert radio.configure(asked).gain_mode == mode, "the mode is read back"
+        capture = radio.capture(SAMPLES, TIMEOUT_S)
+        after = radio.setting
+        assert after is not None and capture.gain_db == after.receive_gain_db, "the gain read back is the latest"
+    assert radio.configure(setting).gain_mode == "manual"
+
+
 def loading_is_not_sending(radio: Radio, setting: Setting, tolerance: Tolerance) -> None:
     if not radio.capability.transmit_channels:
         return
@@ -223,7 +267,7 @@ def closing_is_final_and_may_be_repeated(radio: Radio, setting: Setting, toleran
 
 RULES = (
     is_a_radio, a_setting_is_taken_and_read_back, an_impossible_setting_is_refused, a_capture_carries_what_it_must,
-    a_capture_refuses_nonsense,
+    a_capture_refuses_nonsense, a_capture_is_not_stale, a_gain_mode_is_taken_or_refused,
     loading_is_not_sending, a_bad_waveform_is_refused, a_version_that_is_not_loaded_is_refused, the_waveform_may_change_after_loading,
     closing_is_final_and_may_be_repeated,
 )  # fmt: skip

@@ -110,6 +110,14 @@ def a_halted_stage_moves_again(stage: Stage, speed: float, acceleration: float) 
     _near(stage.move(Move(targets, speed, acceleration), TIMEOUT_S), targets)
 
 
+def homing_reads_the_same_every_time(stage: Stage, speed: float, acceleration: float) -> None:
+    first = stage.home(120.0)
+    assert first.homed and not first.moving
+    targets = _inward(stage, 0.02)
+    stage.move(Move(targets, speed, acceleration), TIMEOUT_S)
+    _near(stage.home(120.0), dict(first.axes))
+
+
 def closing_is_final_and_may_be_repeated(stage: Stage, speed: float, acceleration: float) -> None:
     targets = _inward(stage, 0.02)
     stage.close()
@@ -148,5 +156,5 @@ def a_halt_brakes_on_the_way(stage: Stage, speed: float, acceleration: float) ->
 RULES = (
     is_a_stage, a_homed_stage_knows_where_it_is, a_move_returns_when_arrived, axes_that_are_not_named_stay,
     a_move_beyond_limits_moves_nothing,
-    a_halted_stage_moves_again, closing_is_final_and_may_be_repeated,
+    a_halted_stage_moves_again, homing_reads_the_same_every_time, closing_is_final_and_may_be_repeated,
 )  # fmt: skip

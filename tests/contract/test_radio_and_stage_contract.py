@@ -55,8 +55,9 @@ def test_instant_radio(channels):
 
 
 @pytest.mark.parametrize("name", ["ap", "user"])
-def test_emulated_radio(name):
-    radio_contract(lambda: build(SITE, VirtualClock()).radio(name))
+@pytest.mark.parametrize("severity", [0.0, 2.0])
+def test_emulated_radio(name, severity):
+    radio_contract(lambda: build({**SITE, "emulated": {"severity": severity}}, VirtualClock()).radio(name))
 
 
 @pytest.mark.parametrize("name", ["ap", "user"])
@@ -94,8 +95,11 @@ def test_instant_stage():
     stage_contract(lambda: InstantStage("s", WallClock(), axes={"a": (0.0, 0.1)}), speed=2.0, wall_clock=True)
 
 
-def test_emulated_stage():
-    stage_contract(lambda: build(SITE, VirtualClock()).stage("rail"), acceleration=5.0)
+@pytest.mark.parametrize("more", [{}, {"approach": "-"}])
+@pytest.mark.parametrize("severity", [0.0, 2.0])
+def test_emulated_stage(severity, more):
+    plan = {**SITE, "emulated": {"severity": severity}, "stages": [{**item, **more} for item in SITE["stages"]]}
+    stage_contract(lambda: build(plan, VirtualClock()).stage("rail"), acceleration=5.0)
 
 
 def test_remote_stage(world):
@@ -174,6 +178,23 @@ class SupportsEverything(InstantRadio):
         return True
 
 
+class ReturnsWhatItHeardBefore(InstantRadio):
+    """A driver that leaves blocks in the buffer: every capture is the one before."""
+
+    _waiting = None
+
+    def capture(self, samples, timeout_s):
+        old, self._waiting = self._waiting, super().capture(samples, timeout_s)
+        return old or self._waiting
+
+
+class IgnoresTheGainMode(InstantRadio):
+    def configure(self, setting):
+        from dataclasses import replace
+
+        return super().configure(replace(setting, gain_mode="manual"))
+
+
 class ReturnsBeforeItArrives(InstantStage):
     def move(self, move, timeout_s):
         super().move(Move({axis: self._at[axis] for axis in move.targets}, move.speed, move.acceleration), timeout_s)
@@ -197,7 +218,7 @@ class MovesEverything(InstantStage):
     "wrong",
     [
         LoadsOntoTheAir, KeepsSendingWhenConfigured, KeepsSendingAfterAnError, TakesNan, ClipsInSilence, LiesAboutItsSetting, RoundsNothing,
-        KeepsTheCallersArray, SupportsEverything,
+        KeepsTheCallersArray, SupportsEverything, ReturnsWhatItHeardBefore, IgnoresTheGainMode,
     ],
 )  # fmt: skip
 def test_suite_notices_a_wrong_radio(wrong):
