@@ -17,6 +17,7 @@ from hil.device import Capture
 from hil.errors import HilError
 from hil.estimate.acquisition import Acquisition, acquire
 from hil.estimate.bounds import useful_variance
+from hil.estimate.phasenoise import Wander, structure
 from hil.estimate.usable import assumptions_of, samples_of
 from hil.knowledge import Estimate
 from hil.waveform import ofdm
@@ -26,7 +27,7 @@ from hil.waveform.numerology import Numerology
 __all__ = ["Acquisition", "Carrier", "Symbols", "acquire", "refine", "symbols_of"]
 
 _COLOUR_SYMBOLS = 64  # symbols from which each tone's own noise is told well enough to weight it
-_LEAST_TURNS = 12  # pairs of symbols from which a random walk of the phase can be told from noise
+_CLEAR_PHASE = 0.1  # rad^2 up to which a symbol's phase is one
 _LOBES = 8  # maxima of the likelihood that are climbed
 _FIRST_PASS = 128  # symbols after the frame's start that the first pass looks at
 LEAST_SYMBOLS_SNR = 10.0**0.9  # symbols x SNR per tone from which the estimate is efficient (9 dB)
@@ -39,7 +40,8 @@ class Carrier:
 
     cfo: hertz, (1,) with covariance (1, 1), f_transmitter - f_receiver; its errors are uncorrelated with those of phase and delay at
     `centre_s` only. start: sample at which the frame's sample 0 arrives, for the strongest path, in (0, length). noise: (channel,) residual
-    per tone in the capture's units squared. snr: per tone, mean over what was used. phase_diffusion: rad^2/s of the phase's random walk.
+    per tone in the capture's units squared. snr: per tone, mean over what was used. phase_diffusion: rad^2/s of the phase's random walk;
+    phase_bounded: rad^2 per symbol of phase noise that does not grow.
     """
 
     cfo: Estimate
@@ -50,6 +52,7 @@ class Carrier:
     snr: float
     symbols: int
     phase_diffusion: float = 0.0
+    phase_bounded: float = 0.0
 
     @property
     def cfo_hz(self) -> float:
@@ -134,9 +137,10 @@ def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noi
 
 def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float, noise: float | None) -> Carrier:
     bound = 1.0 / fit.information(frame.numerology)
-    diffusion = fit.phase_diffusion()
+    wander = fit.wander()
     span = float(fit.times[-1] - fit.times[0])
-    floor = PHASE_NOISE_FLOOR * diffusion / (max(span, 1e-9) * (2.0 * np.pi) ** 2)
+    floor = PHASE_NOISE_FLOOR * wander.diffusion / (max(span, 1e-9) * (2.0 * np.pi) ** 2)
+    floor += wander.bounded / ((2.0 * np.pi) ** 2 * max(float(np.sum(np.square(fit.times - fit.times.mean()))), 1e-18))
     ratio = None if noise is None else float(np.mean(fit.noise) / noise)
     spread = 3.29 / np.sqrt(fit.freedom * len(fit.noise))
     misfit = ratio is not None and abs(ratio - 1.0) > spread
@@ -152,7 +156,8 @@ def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float,
         above_threshold=bool(fit.snr * len(fit.times) / fit.groups_used >= LEAST_SYMBOLS_SNR), loss=capture.loss, assumptions=notes,
         residual_test=ratio,
     )  # fmt: skip
-    return Carrier(estimate, start, fit.centre, capture.carrier_hz, fit.noise, fit.snr, len(fit.times), diffusion)
+    return Carrier(estimate, start, fit.centre, capture.carrier_hz, fit.noise, fit.snr, len(fit.times),
+                   wander.diffusion, wander.bounded)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,33 +241,17 @@ class _Fit:
             total += max(float(np.sum((gain / self.colour)[:, used] * spread[used])), 0.0)
         return max(2.0 * (2.0 * np.pi) ** 2 * total, 1e-30)
 
-    def phase_diffusion(self) -> float:
-        """Rate of the phase's random walk, rad^2/s, from the turn between symbols that follow each other in a group.
-
-        0 unless it stands four standard deviations above what noise turns.
-        """
-        turns, lags, noise = [], [], []
-        for group in self.gains:
-            mine = np.flatnonzero(self.label == group)
-            if len(mine) < 3:
-                continue
+    def wander(self) -> Wander:
+        """What each symbol's phase does against its group's gains."""
+        phases, variance = np.zeros(len(self.times)), np.full(len(self.times), np.inf)
+        for group, gains in self.gains.items():
+            mine = self.label == group
             level = self.colour[:, None]
-            product = np.sum(self.matched[:, mine[1:]] * np.conj(self.matched[:, mine[:-1]]) / level, axis=(0, 2))
-            size = np.abs(product)
-            own = np.sum(self.power[mine[1:]] * self.power[mine[:-1]] ** 2 * np.abs(self.gains[group][:, None]) ** 2 / level, axis=(0, 2))
-            spread = own + 0.5 * np.sum(self.power[mine[1:]] * self.power[mine[:-1]], axis=-1)
-            clear = size**2 > 2.0 * spread
-            turns.append(np.angle(product[clear]))
-            lags.append(np.diff(self.times[mine])[clear])
-            noise.append(spread[clear] / size[clear] ** 2)
-        if sum(len(part) for part in turns) < _LEAST_TURNS:
-            return 0.0
-        turn, lag, variance = np.concatenate(turns), np.concatenate(lags), np.concatenate(noise)
-        # Medians: a narrow interferer turns the few symbols that repeat each other. A squared Gaussian has median 0.4549 of its mean, known
-        # from n values to 2.335/sqrt(n).
-        excess = float(np.median((turn**2 / 0.4549 - variance) / lag))
-        deviation = 2.335 * float(np.median(variance / lag)) / np.sqrt(len(turn))
-        return excess if excess > 4.0 * deviation else 0.0
+            turn = np.sum(self.matched[:, mine] * np.conj(gains)[:, None] / level, axis=(0, 2))
+            size = np.einsum("mk,rk->m", self.power[mine], np.square(np.abs(gains)) / self.colour)
+            phases[mine], variance[mine] = np.angle(turn), 0.5 / np.maximum(size, 1e-300)
+        clear = variance < _CLEAR_PHASE
+        return structure(self.times[clear], phases[clear], variance[clear], self.label[clear])
 
 
 def _climb(lags: NDArray[np.complex128], phase: NDArray[np.float64], frequency: float, cell: float) -> float:
