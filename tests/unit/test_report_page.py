@@ -11,7 +11,7 @@ import pytest
 from synthetic_run import BASELINES, make
 
 from hil.records import RunWriter, read
-from hil.report import facts, page, promise, render, spent
+from hil.report import facts, page, place, promise, render, signal, spent
 
 FIGURES = ["place", "promise", "gain", "rail", "signal", "knowledge", "sets", "clocks", "target", "motion", "time"]
 
@@ -57,6 +57,11 @@ def words_of(folder):
     """The page without its figures, which take most of the time."""
     run = read(folder)
     return Page(page.page(run, facts(run), {}))
+
+
+def labels_of(text):
+    """What each figure of a page says to somebody who cannot see it."""
+    return [html.unescape(label) for label in re.findall(r'<svg role="img" aria-label="([^"]*)"', text)]
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +136,12 @@ def test_every_figure_is_a_file_whose_text_is_text(whole):
             assert word in texts, (name, word)
 
 
-def test_the_same_run_makes_the_same_page(whole):
-    assert render(whole[0]).read_text() == whole[1]
+def test_the_same_run_makes_the_same_page_and_figures(whole):
+    run = read(whole[0])
+    for name, draw in (("place", place.draw), ("signal", signal.draw)):
+        assert draw(run, facts(run))[0] == (run.folder / "figures" / f"{name}.svg").read_bytes()
+    drawn = {name: ((run.folder / "figures" / f"{name}.svg").read_bytes(), says) for name, says in zip(FIGURES, labels_of(whole[1]))}
+    assert page.page(run, facts(run), drawn) == whole[1]
 
 
 def test_an_interrupted_run_has_a_page_with_a_grey_band(tmp_path):
@@ -155,10 +164,10 @@ def test_a_broken_promise_is_marked_in_words_not_only_in_colour(tmp_path):
 @pytest.mark.parametrize(
     "how",
     [
-        dict(rounds=0, end=None),
+        dict(rounds=0, end=None, baselines={"fixed": BASELINES["fixed"]}),
         dict(rounds=0, baselines={}, fields=False, end=None),
         dict(rounds=1, baselines={}, targets=False),
-        dict(rounds=9, fields=False, targets=False, end="fault"),
+        dict(rounds=9, baselines={}, fields=False, targets=False, end="fault"),
         dict(rounds=1, scenario=b"name = 'bare'"),
         dict(rounds=2, baselines={name: BASELINES[name] for name in ("sparse",)}, designer="my_module:My<Designer>", end="safe"),
     ],
@@ -205,8 +214,8 @@ def test_matplotlib_is_imported_only_to_draw():
 
 
 def test_findings_are_the_titles(whole):
-    labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', whole[1])
+    labels = labels_of(whole[1])
     assert len(labels) == len(FIGURES)
     for name, says in zip(FIGURES, labels):
         texts = "".join(ElementTree.parse(whole[0] / "figures" / f"{name}.svg").getroot().itertext())
-        assert re.sub(r"\s", "", html.unescape(says)) in re.sub(r"\s", "", texts), name
+        assert re.sub(r"\s", "", says) in re.sub(r"\s", "", texts), name
