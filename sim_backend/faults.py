@@ -61,6 +61,7 @@ KINDS: Mapping[str, Kind] = {
     "lo-phase-jump": Kind("radio", {"cycles": Parameter(0.25, -1.0, 1.0)}, "both local oscillators jump in phase"),
     "clock-step": Kind("radio", {"step_ns": Parameter(100.0, -1e9, 1e9)}, "the sample clock jumps ahead"),
     "frequency-step": Kind("radio", {"step_ppm": Parameter(0.1, -100.0, 100.0)}, "the reference changes frequency for good"),
+    "reference-unlock": Kind("radio", {}, "from then on the oscillator wanders like a free ocxo"),
     "gain-readback-wrong": Kind("radio", {"error_db": Parameter(6.0, -100.0, 100.0)}, "read-back differs from the gain in force"),
     "gain-step-ignored": Kind("radio", {}, "read-back follows, the gain does not"),
     # transmission
@@ -79,6 +80,7 @@ KINDS: Mapping[str, Kind] = {
     "stuck-axis": Kind("stage", _AXIS, "the count moves, the carriage stays"),
     "half-speed": Kind("stage", {}, "moves take longer"),
     "overshoot-x5": Kind("stage", {"times": Parameter(5.0, 0.0, 100.0)}, "carriages ring more"),
+    "switch-bounce": Kind("stage", _AXIS | {"error_mm": Parameter(1.0, -100.0, 100.0)}, "homing sets the count wrong"),
     "alarm": Kind("stage", {}, "moves end in an alarm"),
     "controller-reset": Kind("stage", {}, "stops, and must be homed"),
     "count-reset": Kind("stage", {}, "the count reads as after homing, nothing moved"),

@@ -21,7 +21,7 @@ from sim_backend import agc, reception, seeds, transmission
 from sim_backend.converter import on_grid, to_codes, transmit_amplitude
 from sim_backend.faults import Fault
 from sim_backend.history import Airing, Program, Tuning
-from sim_backend.oscillator import Oscillator
+from sim_backend.oscillator import Oscillator, draw
 from sim_backend.reception import Receiver, Tuned
 from sim_backend.ring import Ring
 
@@ -82,15 +82,24 @@ class Radio:
             return self._version
 
     def reference(self, at: Instant) -> tuple[Oscillator, float]:
-        """The oscillator in force at an instant, and cycles that a phase counted with it needs per hertz of carrier."""
+        """The oscillator in force at an instant, and cycles that a phase counted with it needs per hertz of carrier.
+
+        Whatever happens to it, clock and phase go on where they were; only a step of the clock moves the one and not the other.
+        """
         oscillator, per_hertz = self._oscillator, 0.0
-        for fault in self._world.faults.all(self.name, "clock-step", "frequency-step"):
-            if fault.begins <= at and fault.what == "clock-step":
+        for fault in self._world.faults.all(self.name, *reception.CLOCK_KINDS):
+            if at < fault.begins:
+                break
+            if fault.what == "clock-step":
                 oscillator = replace(oscillator, offset=oscillator.offset - 1e-9 * fault["step_ns"])
-            elif fault.begins <= at:
-                step, since = 1e-6 * fault["step_ppm"], fault.begins.seconds
-                oscillator = replace(oscillator, constant=oscillator.constant + step, offset=oscillator.offset + step * since)
-                per_hertz -= step * since
+                continue
+            if fault.what == "frequency-step":
+                after = replace(oscillator, constant=oscillator.constant + 1e-6 * fault["step_ppm"])
+            else:
+                after = draw({"class": "ocxo"}, self._world.emulated.seed, f"{self.name} unlocked at {fault.at_s}")
+                after = replace(after, constant=after.constant + oscillator.error(fault.begins)[1] - after.error(fault.begins)[1])
+            ahead = after.error(fault.begins)[0] - oscillator.error(fault.begins)[0]
+            oscillator, per_hertz = replace(after, offset=oscillator.offset + ahead), per_hertz - ahead
         return oscillator, per_hertz
 
     def supports(self, what: str) -> bool:

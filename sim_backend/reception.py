@@ -29,7 +29,8 @@ PIPELINE = 28  # samples from the antenna port to the host's buffer, at any rate
 UNLOCKED_S, UNLOCKED_NOISE = 300e-6, 10.0  # after a retune, and by how much its phase noise is larger
 TRANSIENT_S, TRANSIENT_STEPS = 20e-6, 4  # in which a new gain comes about
 MEMORY = 64  # tunings remembered
-LO_KINDS = ("lo-phase-jump", "clock-step", "frequency-step")
+CLOCK_KINDS = ("clock-step", "frequency-step", "reference-unlock")
+LO_KINDS = ("lo-phase-jump", *CLOCK_KINDS)
 
 Run = tuple[Tuning, int, int]  # a tuning, the first tick under it, samples
 

@@ -140,6 +140,8 @@ class Stage:
             self._homings += 1
             wrong = {name: switch_error(self._world.emulated, self._world.seed, self.name, name, self._homings) for name in start}
             now = self._world.clock.now()
+            if fault := self._world.faults.active(self.name, "switch-bounce", now):
+                wrong |= {name: 1e-3 * fault["error_mm"] for name in wrong if fault["axis"] in ("", name)}
             if not self._journey.moving(now):
                 self._recount(now, {name: motor - wrong[name] for name, motor in self._journey.motors(now).items()})
         position = self._go([{name: at - PULL_OFF for name, at in start.items()}, start], speed, acceleration, timeout_s)

@@ -17,7 +17,7 @@ from sim_backend.oscillator import Oscillator
 PIPELINE = 36  # samples from the buffer to the antenna port, at any rate
 LATEST = Instant(1 << 40, 0.0)
 ENDS = ("power-cycle", "node-reboot")
-CHANGES = ("amplifier-gain-drop", "amplifier-death", "lo-phase-jump", "clock-step", "frequency-step")
+CHANGES = ("amplifier-gain-drop", "amplifier-death", "lo-phase-jump", "clock-step", "frequency-step", "reference-unlock")
 
 
 def pieces(airing: Airing, faults: Faults, reference: Callable[[Instant], tuple[Oscillator, float]], retuned: Instant) -> list[Airing]:

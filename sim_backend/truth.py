@@ -87,7 +87,10 @@ class Truth:
 
     def oscillator(self, radio: str, at: Instant | None = None) -> tuple[float, float]:
         """(x, y): seconds of accumulated error since the epoch, and fractional frequency error."""
-        return self._world.oscillators[radio].error(at or self._world.now)
+        at = at or self._world.now
+        present, _ = self._world.radio(radio).reference(at)
+        x, y = present.error(at)
+        return x - (present.offset - self.clock_offset(radio)), y
 
     def clock_offset(self, radio: str) -> float:
         """Seconds by which a radio's clock was late at the epoch."""

@@ -225,6 +225,13 @@ def test_each_fault_of_a_stage_shows_where_it_should_and_nowhere_else(kind):
     assert [entry.what for entry in bad.truth.log] == [kind, f"{kind} ends"][: len(bad.truth.log)] and not good.truth.log
 
 
+def test_a_switch_that_bounces_sets_the_count_wrong():
+    world = bench({}, [{"what": "switch-bounce", "where": "rail1", "at_s": 0.0, "axis": "b", "error_mm": 0.5}])
+    said = world.stage("rail1").home(60.0).axes
+    off = np.array([real(world)[axis] - said[axis] for axis in "abcd"])
+    assert off == pytest.approx([0.0, 0.5e-3, 0.0, 0.0], abs=1e-9)
+
+
 @pytest.mark.parametrize(("kind", "id", "homed"), [("alarm", "alarm", True), ("controller-reset", "reset", False)])
 def test_a_stage_that_gives_up_says_so_and_stands(kind, id, homed):
     from hil.device import DeviceError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from hil.clock import Instant, VirtualClock
 from hil.device import DeviceError, Loss, Setting
 from sim_backend import ring
 from sim_backend.faults import KINDS, parse
+from sim_backend.history import Tuning
 from sim_backend.oscillator import Oscillator
+from sim_backend.reception import _settling
 from sim_backend.world import build
 
 BIN, PERIOD = 37, 512
@@ -278,6 +281,26 @@ def test_steps_of_phase_clock_and_frequency(where, sign):
     assert abs(close[1] - close[0]) < 0.6  # no jump: 350 Hz for a tenth of a millisecond is 0.2 rad
 
 
+def test_the_truth_about_a_clock_knows_its_steps():
+    steps = [fault("clock-step", at_s=1.0, step_ns=100.0), fault("frequency-step", at_s=2.0, step_ppm=0.1)]
+    world = bench(*steps)
+    found = [world.truth.oscillator("b", Instant.of(s)) for s in (0.9, 1.5, 4.0)]
+    assert np.array(found) == pytest.approx(np.array([[0.0, 0.0], [100e-9, 0.0], [100e-9 + 2.0 * 1e-7, 1e-7]]), abs=1e-15)
+
+
+def test_a_reference_that_loses_its_lock_goes_on_where_it_was_and_then_wanders():
+    world = bench(fault("reference-unlock", "b", at_s=100.0))
+    b = world.radio("b")
+    free = [b.reference(Instant.of(s)) for s in (99.0, 100.0)]
+    assert free[0] == (b._oscillator, 0.0) and free[1][0] != b._oscillator
+    at = Instant.of(100.0)
+    assert free[1][0].local(at).since(b._oscillator.local(at)) == pytest.approx(0.0, abs=1e-15)
+    assert free[1][0].error(at)[1] == pytest.approx(0.0, abs=1e-18)
+    assert free[1][0].error(at)[0] + free[1][1] == pytest.approx(0.0, abs=1e-15)  # the carrier's phase, per hertz
+    wander = [free[1][0].error(Instant.of(100.0 + s))[1] for s in (1.0, 1000.0)]
+    assert 1e-13 < abs(wander[0]) < 1e-9 and 1e-12 < abs(wander[1]) < 1e-7
+
+
 def test_what_is_read_back_is_not_what_is():
     wrong = bench(fault("gain-readback-wrong", at_s=0.0, error_db=6.0))
     assert wrong.radio("b").setting.receive_gain_db == (56.0, 56.0) == take(wrong).gain_db
@@ -397,6 +420,43 @@ def test_a_ring_fills_stops_and_is_cured_by_discarding():
     assert buffer.discard_before(later) == 4 and buffer.oldest == later
     running = ring.Ring(1000, depth=4, block=100)
     assert running.discard_before(1150) == 2 and running.oldest == 1200  # it had not stopped
+
+
+def test_blocks_from_before_the_lock_have_ten_times_the_phase_noise():
+    """A ring opened with the retune holds what came before lock; a driver that does not discard reads it."""
+    rms = []
+    for faults in ((), (fault("stale-buffer", at_s=0.0),)):
+        world = bench(*faults, emulated={"oscillator": {"phase_noise_deg": 0.45}})
+        plain = world.radio("b").setting
+        world.radio("b").configure(Setting(plain.carrier_hz, 7.68e6, plain.receive_gain_db))
+        world.radio("b").configure(Setting(plain.carrier_hz, RATE, plain.receive_gain_db))
+        heard = take(world, 4 * ring.BLOCK).samples[0]
+        phase = np.unwrap(np.angle(heard * np.exp(-2j * np.pi * BIN * np.arange(heard.size) / PERIOD)))
+        rms.append(np.degrees(phase[:2048].std()))
+    assert 0.3 < rms[0] < 1.0 and 2.0 < rms[1] < 8.0
+
+
+def test_a_new_gain_comes_about_in_twenty_microseconds():
+    osc = Oscillator()
+    before, after = (Tuning("b", osc, int(CARRIER), int(RATE), 0.1, (gain, gain)) for gain in (50.0, 40.0))
+    steps = _settling(before, after)
+    assert [tuned.gain_db[0] for _, tuned in steps] == [48.75, 46.25, 43.75, 41.25, 40.0]
+    assert steps[0][0] == 0 and steps[-1][0] == math.ceil(20e-6 * RATE) and steps[-1][1] is after
+    assert _settling(after, after) == [(0, after)]
+
+
+@pytest.mark.parametrize(("events", "redrawn"), [(("retune", "rate", "power"), False), (("buffer",), True)])
+def test_phases_are_drawn_at_the_events_of_the_part(events, redrawn):
+    plan = pair({"receiver": QUIET})
+    plan["radios"][1]["phase_events"] = list(events)
+    world = build(plan, VirtualClock())
+    configure(world)
+    phases = []
+    for _ in range(3):
+        world.radio("b").configure(Setting(CARRIER, RATE, (40.0, 40.0)))
+        take(world, 10)
+        phases.append(world.truth.windows("b")[-1][0].phase)
+    assert (len(set(phases)) == 3) is redrawn
 
 
 def automatic(mode, amplitude=1.0):
