@@ -190,7 +190,11 @@ class Medium:
         )  # fmt: skip
         gate = self._gate(airing, tuning)
         runs = self._stretches(airing, tuning, ends)
-        moving = [(begin, end, scene.static, scene.static(*pair, ends[begin : end + 1])) for begin, end, still in runs if still is None]
+        moving = []
+        for begin, end, still in runs:
+            if still is None:
+                at = ends if (begin, end) == (0, len(ends) - 1) else ends[begin : end + 1]  # the scene knows a list that it has seen
+                moving.append((begin, end, scene.static, scene.static(*pair, at)))
         moving.append((0, len(ends) - 1, scene.moving, scene.moving(*pair, ends)))
         longest = max([gate.longest] + [float(rays.delay.max()) for _, _, _, rays in moving if rays.delay.size])
         track, first = window.track(airing.phase_noise, longest) if receiver.size else (receiver, 0)

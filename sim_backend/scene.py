@@ -13,7 +13,7 @@ from hil.clock import Instant
 from hil.units import SPEED_OF_LIGHT, from_db
 from sim_backend import seeds
 from sim_backend.faults import Faults
-from sim_backend.motion import Journey, Walker
+from sim_backend.motion import EXACT, Journey, Walker
 from sim_backend.obstacles import Obstacles
 from sim_backend.paths import Cosine, Echo, Itself, Path, Rays, Scatterers, Sight, Wall, trace
 from sim_backend.settings import Emulated
@@ -147,7 +147,8 @@ class Room:
         self.chain_delays: dict[tuple[str, str], Floats] = {}  # (radio, side) -> (antenna,) seconds; none where missing
         self.fittings = fittings or Fittings()
         self._sight = Sight()
-        self._tracked: tuple[Sequence[Instant], Floats] | None = None
+        self._tracked: tuple[Sequence[Instant], Floats] | None = None  # the latest answers
+        self._read: dict[str, tuple[Sequence[Instant], list[dict[str, float]]]] = {}
 
     def channels(self, radio: str, side: str) -> NDArray[np.int64]:
         """(antenna,) the channels the antennas of one side hang on."""
@@ -165,10 +166,19 @@ class Room:
             if antenna.stage is None:
                 out[:, e] = antenna.origin + antenna.axis * antenna.offset
             else:
-                journey = self._journeys[antenna.stage]
-                along, across = journey.track(str(antenna.stage_axis), at)
+                axis = str(antenna.stage_axis)
+                carriage = self._journeys[antenna.stage].carriages.get(axis, EXACT)
+                along = np.array([reading[axis] for reading in self._readings(antenna.stage, at)])
+                across = np.array([carriage.across(position) for position in along])
                 out[:, e] = antenna.origin + antenna.axis * (antenna.offset + antenna.sign * along)[:, None] + antenna.aside * across[:, None]
         return out
+
+    def _readings(self, stage: str, at: Sequence[Instant]) -> list[dict[str, float]]:
+        """Where the carriages of a stage really are. The same list of instants is asked for again and again: it is answered once."""
+        known = self._read.get(stage)
+        if known is None or known[0] is not at:
+            known = self._read[stage] = at, [self._journeys[stage].at(instant) for instant in at]
+        return known[1]
 
     def moves_within(self, transmitter: str, receiver: str, begin: Instant, end: Instant) -> bool:
         if self.obstacles.changes_within(transmitter, receiver, begin, end):
@@ -188,9 +198,10 @@ class Room:
     def moving(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         if self.target is None:
             return self._trace([], transmitter, receiver, at)
-        if self._tracked is None or self._tracked[0] is not at:  # every transmission asks for the same instants
-            self._tracked = at, self.target.track(at)
-        points = self._tracked[1][:, None] + self.fittings.target_points
+        known = self._tracked
+        if known is None or known[0] is not at:  # every transmission asks for the same instants
+            known = self._tracked = at, self.target.track(at)
+        points = known[1][:, None] + self.fittings.target_points
         delay, gain = self._trace([Echo(points, self.target_area, several=True)], transmitter, receiver, at)
         return Rays(delay, gain * self.obstacles.target(at))
 
