@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hil.clock import Instant
 from sim_backend.settings import Emulated
 from sim_backend.sounder import amplifier, clocks, evm, nulling, onair, phasenoise, rail, repeat, taps, tones
 from sim_backend.sounder.budget import Budget, budget
@@ -73,10 +74,13 @@ def exact() -> Iterator[Line]:
     where = "ideal"
     yield from tones.port_power(SILENT, where, 1e-4)
     yield from taps.one_path(SILENT, where, 0.1e-12, 1e-4, 1e-3)
+    yield from taps.one_path(SILENT, "ideal, after 1e6 s", 0.1e-12, 1e-4, 1e-3, start=Instant(1_000_000, 0.25))
     yield from taps.several(SILENT, where, -90.0)
     yield from clocks.offsets(SILENT, where, 1e-5, 1e-4)
     yield from clocks.doppler(SILENT, where, 1e-4)
+    yield from clocks.itself(SILENT, where, 1e-4)
     yield from rail.stations(SILENT, where, 1e-3)
+    yield from rail.carriage(where)
     yield from evm.floor(ALIKE, where, 0.0, at_most=-100.0)
     yield from nulling.rejection(SILENT, where, -100.0)
     yield from tones.quantiser(where)
@@ -93,6 +97,7 @@ def honest(emulated: Mapping[str, Any]) -> Iterator[Line]:
     yield from tones.port_power(emulated, where, 0.03)
     yield from tones.noise(emulated, where, drawn.receiver.noise_figure_db)
     yield from tones.noise_over_rates(emulated, where)
+    yield from tones.noise_beside(emulated, where)
     yield from taps.one_path(emulated, where, 20e-12, 0.02, 0.5)
     yield from taps.several(emulated, where, -38.0)
     yield from clocks.offsets(emulated, where, 0.1, 0.01)
@@ -104,6 +109,7 @@ def honest(emulated: Mapping[str, Any]) -> Iterator[Line]:
     yield from tones.spurious(emulated, where, 0.5)
     if drawn.phase_noise > 0.0:
         yield from phasenoise.density(emulated, where, math.degrees(drawn.phase_noise), 1.5)
+        yield from phasenoise.shared(emulated, where, math.degrees(drawn.phase_noise))
     if amplifier.bends(drawn.amplifier):
         yield from amplifier.compression(emulated, where, 0.1, 0.3)
         yield from amplifier.intermodulation(emulated, where, 0.2)

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from hil.units import from_db, from_dbm, to_dbm
 from sim_backend.settings import Emulated
 from sim_backend.sounder.budget import NOTHING_DB
-from sim_backend.sounder.cable import SILENT, Cable, delay, lay
+from sim_backend.sounder.cable import SILENT, Cable, delay, lay, loss_db
 from sim_backend.sounder.estimate import least_squares, strongest
 from sim_backend.sounder.line import Line
 from sim_backend.sounder.waveform import Ofdm, tones
 
 Complex = NDArray[np.complex128]
 PERIOD, PLATEAU, SMALL, BIN = 4096, 1536, 0.06, 128
+ATTENUATION_DB = 10.0
 
 
 def curve(table: Mapping[str, Any], x: Complex) -> Complex:
@@ -81,13 +82,14 @@ def compression_point(table: Mapping[str, Any]) -> float:
 
 
 def driven(emulated: Mapping[str, Any], table: Mapping[str, Any]) -> tuple[Cable, float]:
-    """A cable behind a transmitter strong enough to compress, and the watts at the amplifier's input of its full scale."""
+    """A cable behind a transmitter strong enough to compress, and the watts at the amplifier's input of its full scale. The attenuator is
+    in use: it stands before the amplifier."""
     compressed = compression_point(table)
-    full_dbm = compressed + 6.0
+    full_dbm = compressed + 6.0 + ATTENUATION_DB
     gain_db = min(max(round(29.0 - compressed - table["gain_db"]), -3), 60)
-    cable = lay(emulated, gain_db=gain_db, attenuation_db=0.0, transmit={"transmit_full_scale_dbm": full_dbm})
+    cable = lay(emulated, gain_db=gain_db, attenuation_db=ATTENUATION_DB, transmit={"transmit_full_scale_dbm": full_dbm})
     chain = abs(cable.world.chains("a", cable.transmitter.setting.attenuation_db).gain[0])  # type: ignore[union-attr]
-    return cable, from_dbm(full_dbm) * chain**2
+    return cable, from_dbm(full_dbm - ATTENUATION_DB) * chain**2
 
 
 def bent(cable: Cable, level: float, periods: int = 24) -> complex:
@@ -167,20 +169,32 @@ def _offset(heard: Complex, bins: tuple[int, int], period: int) -> float:
 
 
 def spectrum(where: str, draws: int = 8) -> list[Line]:
-    """Two thirds of a cubic's distortion of a flat Gaussian band fall into that band (densities 3/4 at its centre, 1/2 at its edge)."""
-    period, used = 1 << 16, 6000
+    """Where the distortion of a flat Gaussian band by a cubic lies: two thirds in the band itself, with densities 3/4 of total over
+    bandwidth at its centre and 1/2 at its edge; as much of it when the band fills three quarters of the rate and the rest cannot be seen."""
+    share, middle, _ = _distortion(6000, draws)
+    _, _, wide = _distortion(49152, draws)
+    return [
+        Line("cubic distortion, share in band", where, 2 / 3, share, 0.01, "1"),
+        Line("cubic distortion, density at centre", where, 0.75, middle, 0.03, "1"),
+        Line("cubic distortion of a wide band, in band", where, 10 * math.log10(2 / 3), wide, 0.15, "dB"),
+    ]
+
+
+def _distortion(used: int, draws: int, period: int = 1 << 16, rms: float = 0.15, beta3: float = -0.3) -> tuple[float, float, float]:
+    """Share in band, density at the centre over total/bandwidth, and power in band over 2 |beta3|^2 sigma^6 (Bussgang: what is left of
+    |x|^2 x when its part along x is taken out), decibels. used: bins of `period` that are occupied."""
     rng = np.random.default_rng(8)
     bins = np.concatenate([np.arange(-used // 2, 0), np.arange(1, used // 2 + 1)])
     k = np.fft.fftfreq(period, 1.0 / period)
     cable = lay(
-        {"severity": 0.0, "receiver": SILENT["receiver"], "amplifier": {"model": "cubic", "beta3_per_w": [-0.3, 0.0]}},
+        {"severity": 0.0, "receiver": SILENT["receiver"], "amplifier": {"model": "cubic", "beta3_per_w": [beta3, 0.0]}},
         gain_db=5.0, attenuation_db=0.0, transmit={"transmit_full_scale_dbm": 27.0},
     )  # fmt: skip
-    distortion = np.zeros(period)
+    distortion, sigma = np.zeros(period), rms * cable.amplitude()
     for _ in range(draws):
         reference = np.zeros(period, complex)
         reference[bins] = rng.standard_normal(used) + 1j * rng.standard_normal(used)
-        reference *= 0.2 * period / np.linalg.norm(reference)
+        reference *= rms * period / np.linalg.norm(reference)
         airing = cable.send(np.fft.ifft(reference))
         heard = cable.listen(period)
         late = (heard.first - airing.first_tick) % period - delay(1.0) * cable.rate
@@ -188,9 +202,7 @@ def spectrum(where: str, draws: int = 8) -> list[Line]:
         linear = (received * reference.conj()).sum() / (np.abs(reference) ** 2).sum()
         distortion += np.abs(received - linear * reference) ** 2
     total = distortion[np.abs(k) <= 0.4 * period].sum()
-    share = float(distortion[np.abs(k) <= used / 2].sum() / total)
+    inside = distortion[np.abs(k) <= used / 2].sum()
     middle = float(distortion[np.abs(k) <= used / 20].mean() * used / total)
-    return [
-        Line("cubic distortion, share in band", where, 2 / 3, share, 0.01, "1"),
-        Line("cubic distortion, density at centre", where, 0.75, middle, 0.03, "1"),
-    ]
+    expected = 2 * beta3**2 * sigma**6 * from_db(loss_db(1.0))
+    return float(inside / total), middle, 10 * math.log10(float(inside) / draws / period**2 / expected)

@@ -65,11 +65,11 @@ class Heard:
 
 
 class Cable:
-    """The bench, its two radios and how they are set. `world.truth` is asked for what elementary geometry cannot tell."""
+    """The bench, its two radios (or one that hears itself) and how they are set. `world.truth` is asked for what elementary geometry cannot tell."""
 
     def __init__(self, world: World, gain_db: float, attenuation_db: float, rate: float, carrier: float = CARRIER) -> None:
         self.world = world
-        self.transmitter, self.receiver = world.radio("a"), world.radio("b")
+        self.transmitter, self.receiver = world.radio("a"), world.radio("b" if "b" in world.radios else "a")
         self.gain_db, self.attenuation_db, self.rate, self.carrier = gain_db, attenuation_db, rate, carrier
         self._version = 0
         self.tune()

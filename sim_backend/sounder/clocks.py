@@ -51,6 +51,21 @@ def offsets(emulated: Mapping[str, Any], where: str, cfo_hz: float, sfo_ppm: flo
     return lines
 
 
+def itself(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[Line]:
+    """A device heard by itself has one oscillator: no carrier offset at all."""
+    table = {key: value for key, value in emulated.items() if key not in ("room", "target", "cable", "fault")}
+    ports = [antenna("transmit", 0, (0.0, 0.0, 0.0)), antenna("receive", 0, (0.1, 0.0, 0.0))]
+    site = {
+        "carrier_hz": CARRIER, "seed": 1, "stages": [], "target": None, "emulated": {**table, "room": {"scatterers": 0}},
+        "radios": [radio("a", ports, 1, 1)],
+    }  # fmt: skip
+    cable = Cable(build(site, VirtualClock()), gain_db=40.0, attenuation_db=10.0, rate=15.36e6)
+    cable.send(tones({16: 0.5}, 64))
+    heard = cable.listen(round(0.02 * cable.rate))
+    place, phase = phases(heard.port[0], 16 / 64, REACH)
+    return [Line("carrier offset of a device to itself", where, 0.0, straight(place, phase)[0] / (2 * math.pi) * cable.rate, tolerance, "Hz")]
+
+
 def cable_errors(cable: Cable, first: int, place: np.ndarray) -> np.ndarray:
     """x of the transmitter less that of the receiver, seconds, at samples `first` + place of the receiver."""
     oscillator = cable.world.oscillators["b"]

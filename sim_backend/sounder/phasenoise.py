@@ -46,5 +46,16 @@ def density(emulated: Mapping[str, Any], where: str, degrees: float, tolerance: 
     return lines
 
 
+def shared(emulated: Mapping[str, Any], where: str, degrees: float) -> list[Line]:
+    """Channels of one device share its synthesiser: what two receive channels' phases differ by, rms over blocks of 16 samples."""
+    cable = lay(emulated, receive=2, gain_db=20.0, attenuation_db=0.0)
+    cable.send(tones({BIN: 0.9}, 64))
+    blocks = cable.listen(1 << 16).port.reshape(2, -1, 16)
+    turn = np.exp(-2j * np.pi * strongest(blocks[0].ravel()) * np.arange(16))
+    one, other = (blocks * turn).mean(axis=2)
+    apart = np.degrees(np.angle(one * other.conj() * np.exp(-1j * np.angle((one * other.conj()).sum()))))
+    return [Line("phase between channels, rms", where, degrees / 2, float(apart.std()), 0.0, "deg", at_most=True)]
+
+
 def _truth(sigma: float, offset: float) -> float:
     return sigma**2 / (math.pi * POLE_HZ) / (1.0 + (offset / POLE_HZ) ** 2)

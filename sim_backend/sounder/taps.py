@@ -41,12 +41,21 @@ def _on_element(cable: Cable, element: int) -> np.ndarray:
     return waveform
 
 
-def one_path(emulated: Mapping[str, Any], where: str, delay_s: float, gain_db: float, phase_deg: float, metres: float = 3.7) -> list[Line]:
-    """Delay, gain and phase of one way. Phases drawn at tuning are taken from the truth, and so are the chains."""
-    cable = lay(emulated, (metres,), attenuation_db=10.0)
-    periods, late = hear(cable)
-    chain = complex(cable.sent_gain[0] * cable.heard_gain[0])
-    truth = delay(metres) + float(cable.extra_delay[0, 0])
+def one_path(
+    emulated: Mapping[str, Any],
+    where: str,
+    delay_s: float,
+    gain_db: float,
+    phase_deg: float,
+    metres: float = 3.7,
+    start: Instant | None = None,
+) -> list[Line]:
+    """Delay, gain and phase of one way, the first of two elements' to the second of two antennas. Phases drawn at tuning are taken from
+    the truth, and so are the chains."""
+    cable = lay(emulated, (metres, 1.3 * metres), receive=2, attenuation_db=10.0, start=start)
+    periods, late = hear(cable, channel=1)
+    chain = complex(cable.sent_gain[0] * cable.heard_gain[1])
+    truth = delay(metres) + float(cable.extra_delay[1, 0])
     measured = periods.delay(truth + late) - late
     arithmetic = _budget(cable)
     loss = 20 * math.log10(cable.amplitude()) + loss_db(metres) + 20 * math.log10(abs(chain))

@@ -66,6 +66,18 @@ def noise(emulated: Mapping[str, Any], where: str, figure_db: float, factor: flo
     return lines
 
 
+def noise_beside(emulated: Mapping[str, Any], where: str) -> list[Line]:
+    """A transmission adds no noise of its own: what a weak tone leaves, against the same receiver in silence."""
+    cable = lay(emulated, gain_db=60.0, attenuation_db=40.0)
+    idle = cable.listen(SAMPLES).port[0]
+    cable.send(tones({100: 0.5}, PERIOD))
+    heard = cable.listen(SAMPLES).port[0]
+    blocks = (heard * np.exp(-2j * np.pi * ((strongest(heard) * np.arange(heard.size)) % 1.0))).reshape(-1, 256)
+    left = blocks - blocks.mean(axis=1, keepdims=True)
+    powers = [to_dbm(float(np.mean(np.abs(x) ** 2))) for x in (left * math.sqrt(256 / 255), idle - idle.mean())]
+    return [Line("noise beside a tone against silence", where, 0.0, powers[0] - powers[1], 8.0 * 4.34 / math.sqrt(SAMPLES), "dB")]
+
+
 def noise_over_rates(emulated: Mapping[str, Any], where: str) -> list[Line]:
     """Half the rate: half the idle power, the same density."""
     found = []
