@@ -28,6 +28,9 @@ __all__ = ["Acquisition", "Carrier", "Symbols", "acquire", "refine", "symbols_of
 
 _COLOUR_SYMBOLS = 64  # symbols from which each tone's own noise is told well enough to weight it
 _CLEAR_PHASE = 0.1  # rad^2 up to which a symbol's phase is one
+INTERFERED = 10.0**0.9  # times the median from which a tone's residual is interference
+MOST_EXCISED = 0.25  # of the tones; where more are hit, they are the signal's own
+_LEAST_FREEDOM = 4.0  # of one tone's residual, from which it is judged
 _LOBES = 8  # maxima of the likelihood that are climbed
 _FIRST_PASS = 128  # symbols after the frame's start that the first pass looks at
 LEAST_SYMBOLS_SNR = 10.0**0.9  # symbols x SNR per tone from which the estimate is efficient (9 dB)
@@ -41,7 +44,7 @@ class Carrier:
     cfo: hertz, (1,) with covariance (1, 1), f_transmitter - f_receiver; its errors are uncorrelated with those of phase and delay at
     `centre_s` only. start: sample at which the frame's sample 0 arrives, for the strongest path, in (0, length). noise: (channel,) residual
     per tone in the capture's units squared. snr: per tone, mean over what was used. phase_diffusion: rad^2/s of the phase's random walk;
-    phase_bounded: rad^2 per symbol of phase noise that does not grow.
+    phase_bounded: rad^2 per symbol of phase noise that does not grow. excised: share of the tones left out for interference.
     """
 
     cfo: Estimate
@@ -53,6 +56,7 @@ class Carrier:
     symbols: int
     phase_diffusion: float = 0.0
     phase_bounded: float = 0.0
+    excised: float = 0.0
 
     @property
     def cfo_hz(self) -> float:
@@ -149,6 +153,7 @@ def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float,
         covariance *= ratio
     notes = ("channel unknown on each tone", *assumptions_of(capture))
     notes += ("phase noise",) * (floor > 0.0) + ("model misfit",) * bool(misfit)
+    notes += (f"interference: {fit.excised:.0%} of the tones left out",) * (fit.excised > 0.0)
     estimate = Estimate(
         what="carrier offset", of=f"device {frame.device} at {capture.device or 'receiver'}", value=np.array([cfo]), unit="Hz",
         covariance=np.array([[covariance]]), bound=np.array([[bound]]),
@@ -157,7 +162,7 @@ def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float,
         residual_test=ratio,
     )  # fmt: skip
     return Carrier(estimate, start, fit.centre, capture.carrier_hz, fit.noise, fit.snr, len(fit.times),
-                   wander.diffusion, wander.bounded)  # fmt: skip
+                   wander.diffusion, wander.bounded, fit.excised)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,15 +180,19 @@ class _Fit:
     freedom: float  # complex degrees of freedom of one channel's noise
     snr: float
     centre: float
+    excised: float = 0.0
 
     @property
     def groups_used(self) -> int:
         return len(self.gains)
 
     @classmethod
-    def of(cls, symbols: Symbols, frame: Frame) -> _Fit:
+    def of(cls, symbols: Symbols, frame: Frame, clear: NDArray[np.bool_] | None = None) -> _Fit:
+        """clear: (tone,) those to use; None: all that interference does not stand out of."""
         turn = symbols.index % frame.layout.symbols
         known, label = frame.known[turn], frame.groups[turn]
+        if clear is not None:
+            known = np.where(clear, known, 0.0)
         matched = symbols.values * np.conj(known)
         power = np.square(known.real) + np.square(known.imag)
         gains, energy = {}, {}
@@ -197,14 +206,20 @@ class _Fit:
             parameters += int(np.count_nonzero(energy[group]))
         freedom = max(float(np.count_nonzero(power) - parameters), 1.0)
         left = np.maximum(total - explained, 1e-12 * total)
+        tones = known.shape[1] if clear is None else int(np.count_nonzero(clear))
+        each = freedom / tones
+        if clear is None and each >= _LEAST_FREEDOM:
+            clear = np.all(left <= INTERFERED * np.median(left, axis=-1, keepdims=True), axis=0)
+            if 0 < np.count_nonzero(~clear) <= MOST_EXCISED * len(clear):
+                return cls.of(symbols, frame, clear)
         noise = left.sum(-1) / freedom
-        each = freedom / known.shape[1]
-        colour = left / each if each >= _COLOUR_SYMBOLS else np.repeat(noise[:, None], known.shape[1], axis=1)
+        colour = np.where(left > 0.0, left / each, noise[:, None]) if each >= _COLOUR_SYMBOLS else np.repeat(noise[:, None], known.shape[1], axis=1)
         received = np.maximum(explained.sum(-1) / noise - parameters, 0.0)  # energy over noise of each channel
         weight = power.sum(1)
         snr = float(received.sum() / (np.count_nonzero(power) * len(noise)))
         centre = float(np.sum(weight * symbols.times) / weight.sum())
-        return cls(matched, power, label, symbols.times, gains, energy, noise, colour, freedom, snr, centre)
+        return cls(matched, power, label, symbols.times, gains, energy, noise, colour, freedom, snr, centre,
+                   1.0 - tones / known.shape[1])  # fmt: skip
 
     def residual_cfo(self, numerology: Numerology) -> float:
         """The maximum of sum |sum Z exp(-j 2 pi f t_m)|^2 in hertz: FFT over the symbols, then Newton on the exact trigonometric sum."""

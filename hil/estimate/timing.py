@@ -35,7 +35,8 @@ def one_path(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, p
     """Joint maximum likelihood of (carrier offset in Hz, arrival in seconds) through one complex gain per receive channel.
 
     For cables and single paths with one transmit antenna: a second path biases it, and only the residual test tells. Flagged below
-    threshold when the likelihood peak is not ln(cells) + 10.5 above the noise.
+    threshold when the likelihood peak is not ln(cells) + 10.5 above the noise; "model misfit", and the covariance scaled, where one gain per
+    tone explains more than 99.9 % of noise would let it.
     """
     numerology, rate = frame.numerology, frame.numerology.sample_rate_hz
     start, cfo, carrier_hz = float(coarse.start), float(coarse.cfo_hz), capture.carrier_hz
@@ -63,11 +64,14 @@ def one_path(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, p
     bound = np.diag([1.0 / (2.0 * snr * (2.0 * np.pi) ** 2 * spread), 1.0 / (2.0 * snr * (2.0 * np.pi) ** 2 * bandwidth)])
     peak = float(np.sum(np.square(np.abs(total)) / (power.sum() * noise)))
     above = peak >= np.log(power.size) + FLAG
+    flatness = _flatness(matched, turn, gain, power, noise)
+    misfit = abs(flatness - 1.0) > 3.29 / np.sqrt(gain.size * (power.shape[1] - 1))
     joint = Estimate(
         what="carrier offset and arrival", of=f"device {frame.device} at {capture.device or 'receiver'}", value=np.array([cfo, delay]),
-        covariance=bound, bound=bound, unit="Hz, s", epoch=None if capture.clock is None else capture.clock.after(centre),
-        loss=capture.loss, above_threshold=bool(above), assumptions=("one path", *assumptions_of(capture)),
-        residual_test=_flatness(matched, turn, gain, power, noise),
+        covariance=bound * (max(flatness, 1.0) if misfit else 1.0), bound=bound, unit="Hz, s",
+        epoch=None if capture.clock is None else capture.clock.after(centre),
+        loss=capture.loss, above_threshold=bool(above), residual_test=flatness,
+        assumptions=("one path", *assumptions_of(capture), *(("model misfit",) if misfit else ())),
     )  # fmt: skip
     return Arrival(joint, centre)
 
