@@ -2,8 +2,9 @@
 
 Data lie in a delay basis, shape (position row, dimension), a row being one element of one visit, and are whitened to unit variance per
 complex entry: the error of an entry is white noise and, common to the rows of a visit, the echo of whatever moves. Real parameters, in
-this order: per path (cosine, curvature, delay, taper, Re g, Im g); phase and delay of every visit but the first; one displacement of the
-anchor and one of every other row; Re and Im of the plane waves that stand for unresolved energy.
+this order: per path (cosine, curvature, delay, taper, Re g, Im g); phase and delay of every visit but the first; displacements, one for
+every place an element was moved to; Re and Im of every element's chain gain but the first's; Re and Im of the plane waves that stand for
+unresolved energy.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ class Observations:
     variance: NDArray[np.float64]  # (row, dimension) or (row, 1) of white noise
     positions: NDArray[np.float64]  # (row,) metres as read back
     visit: NDArray[np.intp]  # (row,)
-    displacement: NDArray[np.intp]  # (row,) which displacement parameter; the anchor's rows share number 0
+    displacement: NDArray[np.intp]  # (row,) which displacement parameter; rows of an element that has not moved share theirs
+    element: NDArray[np.intp]  # (row,) which element of the array
     basis: DelayBasis
     wavelength: float
     position_std: float
+    chain_prior: NDArray[np.float64] | None = None  # precision of Re, Im of the elements 1, 2, ... about chain gain 1; None: all are 1
     echo: NDArray[np.complex128] | None = None  # (visit, rows of a visit x dimension, factor): covariance echo echo^H on top of the noise
     _axes: NDArray[np.complex128] | None = field(init=False, default=None)  # of the echo, after the noise is white: orthonormal
     _share: NDArray[np.float64] | None = field(init=False, default=None)  # (visit, factor) echo over noise along them
@@ -64,6 +67,10 @@ class Observations:
         return int(self.visit.max()) + 1
 
     @property
+    def elements(self) -> int:
+        return int(self.element.max()) + 1
+
+    @property
     def displacements(self) -> int:
         return int(self.displacement.max()) + 1 if self.position_std > 0.0 else 0
 
@@ -76,12 +83,17 @@ class State:
     phases: NDArray[np.float64]  # (visit,), the first 0
     delays: NDArray[np.float64]  # (visit,) seconds, the first 0
     moved: NDArray[np.float64]  # (displacement,) metres
+    chains: NDArray[np.complex128]  # (element,) chain gains, the first 1
     waves: Sources = field(default_factory=Sources.none)  # unresolved field
     wave_variance: float = 0.0  # prior E|g|^2 of each of its plane waves
 
     @classmethod
     def empty(cls, seen: Observations) -> State:
-        return cls(Sources.none(), np.zeros(seen.visits), np.zeros(seen.visits), np.zeros(seen.displacements))
+        return cls(Sources.none(), np.zeros(seen.visits), np.zeros(seen.visits), np.zeros(seen.displacements), np.ones(seen.elements, complex))
+
+    def turn(self, seen: Observations) -> NDArray[np.complex128]:
+        """(row, 1) what multiplies the field at every row: the visit's phase and the element's chain gain."""
+        return (np.exp(1j * self.phases[seen.visit]) * self.chains[seen.element])[:, None]
 
 
 def scales(state: State, seen: Observations) -> NDArray[np.float64]:
@@ -93,8 +105,13 @@ def scales(state: State, seen: Observations) -> NDArray[np.float64]:
     others = seen.visits - 1
     return np.concatenate(
         [np.tile(path, state.sources.count), np.ones(others), np.full(others, 1.0 / width),
-         np.full(state.moved.size, max(seen.position_std, 1e-12)), np.full(2 * state.waves.count, level)]
+         np.full(state.moved.size, max(seen.position_std, 1e-12)), np.ones(_chained(seen)), np.full(2 * state.waves.count, level)]
     )  # fmt: skip
+
+
+def _chained(seen: Observations) -> int:
+    """Real parameters of the chain gains."""
+    return 0 if seen.chain_prior is None else 2 * (seen.elements - 1)
 
 
 def _atom_power(seen: Observations) -> float:
@@ -116,7 +133,7 @@ def model(state: State, seen: Observations) -> NDArray[np.complex128]:
     """(row, dimension) as the state predicts it."""
     sources = state.sources.joined(state.waves)
     weights = Weights(sources, _at(state, seen), state.delays[seen.visit], seen.wavelength)
-    return np.exp(1j * state.phases[seen.visit])[:, None] * weights.value(seen.basis.atoms(sources.delays, 4))
+    return state.turn(seen) * weights.value(seen.basis.atoms(sources.delays, 4))
 
 
 def jacobian(state: State, seen: Observations) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
@@ -125,11 +142,11 @@ def jacobian(state: State, seen: Observations) -> tuple[NDArray[np.complex128], 
     positions, shifts = _at(state, seen), state.delays[seen.visit]
     atoms = seen.basis.atoms(sources.delays, 5)
     weights = Weights(sources, positions, shifts, seen.wavelength)
-    turn = np.exp(1j * state.phases[seen.visit])[:, None]
+    turn = state.turn(seen)
     value, late, along = (turn * part(atoms) for part in (weights.value, weights.late, weights.along))
     rows, dimension = value.shape
     paths, others, moved, waves = state.sources.count, seen.visits - 1, state.moved.size, state.waves.count
-    cuts = np.cumsum([PER_PATH * paths, others, others, moved, 2 * waves])
+    cuts = np.cumsum([PER_PATH * paths, others, others, moved, _chained(seen), 2 * waves])
     slopes = np.zeros((rows, dimension, cuts[-1]), complex)
     answer = respond(state.sources, positions, shifts, seen.basis, seen.wavelength)
     own, gains = slopes[..., : cuts[0]].reshape(rows, dimension, paths, PER_PATH), state.sources.gains
@@ -143,15 +160,20 @@ def jacobian(state: State, seen: Observations) -> tuple[NDArray[np.complex128], 
     slopes[row[mine], :, cuts[1] + seen.visit[mine] - 1] = late[mine]
     if moved:
         slopes[row, :, cuts[2] + seen.displacement] = along
+    if seen.chain_prior is not None:
+        behind = seen.element > 0
+        number = cuts[3] + 2 * (seen.element[behind] - 1)
+        slopes[row[behind], :, number] = value[behind] / state.chains[seen.element[behind], None]
+        slopes[row[behind], :, number + 1] = 1j * slopes[row[behind], :, number]
     if waves:
         unit = np.swapaxes(units(state.waves, positions, shifts, seen.basis, seen.wavelength) * turn[..., None], 1, 2)
-        slopes[..., cuts[3] : cuts[3] + waves] = unit
-        slopes[..., cuts[3] + waves :] = 1j * unit
+        slopes[..., cuts[4] : cuts[4] + waves] = unit
+        slopes[..., cuts[4] + waves :] = 1j * unit
     return value, slopes
 
 
 def prior(state: State, seen: Observations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precision of each parameter (0: unknown) and how far it stands from its prior mean."""
+    """Precision (parameter, parameter), 0 where nothing is known, and how far each parameter stands from its prior mean."""
     others, paths, s = seen.visits - 1, state.sources.count, state.sources
     room = 8.0 * level_of(seen)  # E|g|^2: wide, only to stop two close paths from growing against each other
     path = np.tile([0.0, CURVATURE_STD**-2, 0.0, TAPER_STD**-2, 2.0 / room, 2.0 / room], paths)
@@ -159,18 +181,22 @@ def prior(state: State, seen: Observations) -> tuple[NDArray[np.float64], NDArra
         [np.zeros(paths), s.curvatures - CURVATURE, np.zeros(paths), s.tapers, s.gains.real, s.gains.imag]
     ).ravel()
     wave = 2.0 / state.wave_variance if state.waves.count else 0.0
-    precision = np.concatenate(
-        [path, np.zeros(2 * others), np.full(state.moved.size, seen.position_std**-2 if state.moved.size else 0.0),
-         np.full(2 * state.waves.count, wave)]
-    )  # fmt: skip
-    return precision, np.concatenate([away, np.zeros(2 * others), state.moved, state.waves.gains.real, state.waves.gains.imag])
+    still = np.full(state.moved.size, seen.position_std**-2 if state.moved.size else 0.0)
+    precision = np.diag(np.concatenate([path, np.zeros(2 * others), still, np.zeros(_chained(seen)), np.full(2 * state.waves.count, wave)]))
+    chains = np.zeros(0)
+    if seen.chain_prior is not None:
+        chains = (state.chains[1:] - 1.0).view(np.float64)
+        own = slice(path.size + 2 * others + still.size, path.size + 2 * others + still.size + chains.size)
+        precision[own, own] = seen.chain_prior
+    return precision, np.concatenate([away, np.zeros(2 * others), state.moved, chains, state.waves.gains.real, state.waves.gains.imag])
 
 
 def stepped(state: State, step: NDArray[np.float64]) -> State:
     """The state moved by a real parameter step."""
     paths, visits, moved, waves = state.sources.count, state.phases.size, state.moved.size, state.waves.count
-    cuts = np.cumsum([PER_PATH * paths, visits - 1, visits - 1, moved, waves])
-    own, phases, delays, places, real, imaginary = np.split(step, cuts)
+    chained = step.size - PER_PATH * paths - 2 * (visits - 1) - moved - 2 * waves
+    cuts = np.cumsum([PER_PATH * paths, visits - 1, visits - 1, moved, chained, waves])
+    own, phases, delays, places, chains, real, imaginary = np.split(step, cuts)
     own = own.reshape(paths, PER_PATH)
     s, w = state.sources, state.waves
     sources = Sources(
@@ -179,7 +205,8 @@ def stepped(state: State, step: NDArray[np.float64]) -> State:
     )  # fmt: skip
     return replace(
         state, sources=sources, phases=state.phases + np.append(0.0, phases), delays=state.delays + np.append(0.0, delays),
-        moved=state.moved + places, waves=replace(w, gains=w.gains + real + 1j * imaginary),
+        moved=state.moved + places, chains=state.chains + np.append(0.0, chains.view(np.complex128)) if chained else state.chains,
+        waves=replace(w, gains=w.gains + real + 1j * imaginary),
     )  # fmt: skip
 
 
@@ -187,7 +214,7 @@ def cost(state: State, seen: Observations) -> float:
     """Minus twice the log posterior, up to a constant."""
     precision, away = prior(state, seen)
     misfit = np.abs(seen.white(seen.values - model(state, seen))) ** 2
-    return float(2.0 * misfit.sum() + np.sum(precision * away**2))
+    return float(2.0 * misfit.sum() + away @ precision @ away)
 
 
 def tempered(state: State, seen: Observations, share: float) -> Observations:
@@ -202,13 +229,18 @@ class Linear:
 
     rows: NDArray[np.float64]  # (2 row dimension, parameter)
     residual: NDArray[np.float64]
-    precision: NDArray[np.float64]
+    precision: NDArray[np.float64]  # (parameter, parameter)
     away: NDArray[np.float64]
     scale: NDArray[np.float64]
 
     @property
     def information(self) -> NDArray[np.float64]:
-        return self.rows.T @ self.rows + np.diag(self.precision)
+        return self.rows.T @ self.rows + self.precision
+
+    @property
+    def slope(self) -> NDArray[np.float64]:
+        """Half the log posterior's derivative with respect to the scaled parameters."""
+        return self.rows.T @ self.residual - self.precision @ self.away
 
 
 def linearise(state: State, seen: Observations) -> Linear:
@@ -218,7 +250,7 @@ def linearise(state: State, seen: Observations) -> Linear:
     residual = np.sqrt(2.0) * seen.white(seen.values - value).ravel()
     precision, away = prior(state, seen)
     stacked = np.concatenate([slopes.real, slopes.imag])
-    return Linear(stacked, np.concatenate([residual.real, residual.imag]), precision * scale**2, away / scale, scale)
+    return Linear(stacked, np.concatenate([residual.real, residual.imag]), precision * np.outer(scale, scale), away / scale, scale)
 
 
 def refine(state: State, seen: Observations, steps: int = 8, tolerance: float = 1e-3) -> tuple[State, float]:
@@ -228,7 +260,7 @@ def refine(state: State, seen: Observations, steps: int = 8, tolerance: float = 
     for _ in range(steps):
         here = linearise(state, seen)
         information = here.information
-        slope = here.rows.T @ here.residual - here.precision * here.away
+        slope = here.slope
         gain = 0.0
         for _ in range(6):
             damped = information + np.diag(damping * (np.diag(information) + 1e-9))
@@ -257,22 +289,22 @@ class Search:
 def strongest(state: State, seen: Observations, search: Search) -> tuple[float, tuple[complex, float, float, float]]:
     """Peak over the grid of |s^H r|^2/||s||^2 (noise alone: unit exponential per cell), and the path there."""
     residual = seen.values - model(state, seen)
-    back = np.exp(-1j * state.phases[seen.visit])[:, None]
+    turn = state.turn(seen)
     weight = 1.0 / np.broadcast_to(seen.variance, residual.shape)
     atoms = seen.basis.atoms(search.delays)[0]  # (delay, dimension)
     cosine, bend = (a.ravel() for a in np.meshgrid(search.cosines, search.curvatures, indexing="ij"))
     grid = Sources(np.ones(cosine.size, complex), cosine, bend, *np.zeros((2, cosine.size)))
     positions = _at(state, seen)
     steering = np.exp(-2j * np.pi / seen.wavelength * excess(positions, grid.cosines, grid.curvatures)[0])  # (row, cell)
-    match = steering.conj().T @ ((back * residual * weight) @ atoms.conj().T)  # (cell, delay)
-    energy = np.broadcast_to(np.abs(atoms) ** 2 @ weight.sum(axis=0), match.shape)
+    match = steering.conj().T @ ((turn.conj() * residual * weight) @ atoms.conj().T)  # (cell, delay)
+    energy = np.broadcast_to(np.abs(atoms) ** 2 @ (np.abs(turn) ** 2 * weight).sum(axis=0), match.shape)
     if seen._axes is not None and seen._share is not None:  # what the echo's covariance takes off both
         echoed = seen._axes * np.sqrt(weight).reshape(*seen._axes.shape[:2], 1)
         visits, _, factors = echoed.shape
         taken = seen._share / (1.0 + seen._share)
         heard = np.einsum("vmk,vm->vk", echoed.conj(), residual.reshape(visits, -1))
         by_delay = np.einsum("vndk,td->vnkt", echoed.reshape(visits, -1, weight.shape[1], factors).conj(), atoms)
-        waves = (steering * back.conj()).reshape(visits, -1, cosine.size)
+        waves = (steering * turn).reshape(visits, -1, cosine.size)
         through = np.swapaxes(waves, 1, 2) @ by_delay.reshape(visits, waves.shape[1], -1)
         through = through.reshape(visits, cosine.size, factors, -1)
         match = match - np.einsum("vckt,vk->ct", through.conj(), taken * heard)
@@ -285,10 +317,9 @@ def strongest(state: State, seen: Observations, search: Search) -> tuple[float, 
 
 def strongest_pair(state: State, seen: Observations, search: Search) -> list[tuple[complex, float, float, float]]:
     """The two paths of usual curvature that together explain most of the residual: every pair of the grid by least squares."""
-    back = np.exp(1j * state.phases[seen.visit])[:, None]
     cosine, delay = (a.ravel() for a in np.meshgrid(search.cosines, search.delays, indexing="ij"))
     steering = np.exp(-2j * np.pi / seen.wavelength * excess(_at(state, seen), cosine, np.full(cosine.size, CURVATURE))[0])
-    waves = (back * steering)[:, None, :] * seen.basis.atoms(delay)[0].T
+    waves = (state.turn(seen) * steering)[:, None, :] * seen.basis.atoms(delay)[0].T
     waves = seen.white(waves).reshape(-1, cosine.size)
     residual = seen.white(seen.values - model(state, seen)).ravel()
     gram, match = waves.conj().T @ waves, waves.conj().T @ residual
@@ -335,7 +366,7 @@ def wave_evidence(state: State, seen: Observations, waves: Sources) -> float:
     inner = field_rows.T @ field_rows - (field_rows.T @ here.rows) @ through
     values, vectors = linalg.eigh(inner, check_finite=False)
     values = np.maximum(values, 0.0)
-    score = (vectors.T @ (field_rows.T @ here.residual - through.T @ (here.rows.T @ here.residual - here.precision * here.away))) ** 2
+    score = (vectors.T @ (field_rows.T @ here.residual - through.T @ here.slope)) ** 2
     candidates = level_of(seen) / max(waves.count, 1) * np.logspace(-7.0, 0.5, 150)
     each = candidates[:, None] / 2.0  # variance of the real and of the imaginary part
     likelihood = 0.5 * np.sum(each * score / (1.0 + each * values) - np.log1p(each * values), axis=1)

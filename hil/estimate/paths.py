@@ -3,7 +3,8 @@
 Each path is a point source (hil.knowledge.FieldResponse). Paths are found one by one (Newtonised orthogonal matching pursuit, Mamandipoor,
 Ramasamy and Madhow 2016), refined together with every visit's unknown phase and delay and with the position errors, and what remains
 unresolved is carried as a field of weak plane waves whose power is estimated from the residual: it follows the data where there are any
-and widens the predicted error where there are none.
+and widens the predicted error where there are none. Elements keep their order on the rail and each has a chain of unknown gain, fitted
+along with the paths: element n standing at p is heard as c_n h(p).
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from scipy import linalg, special
 
 from hil.errors import InputError
+from hil.estimate import chains as gains_of
 from hil.estimate import fieldfit as engine
+from hil.estimate.chains import ChainGains
 from hil.estimate.fieldfit import Observations, Search, State
 from hil.estimate.sources import DelayBasis, Sources, field, respond
 from hil.estimate.stillness import Moving, whereabouts
-from hil.estimate.visits import align, delay_between
+from hil.estimate.visits import align, delay_between, stayed
 
 __all__ = ["LeftOut", "More", "PathFit", "Settings", "fit"]
 
@@ -29,6 +32,7 @@ NEGLIGIBLE = 0.03  # directions in which the moving echo has less of the noise's
 BENT = 2.0  # standard deviations of curvature that make a path suspect
 NEAR = 0.12  # of a cosine: paths nearer, and in delay, weigh on each other
 PARTED = 2  # suspects that are looked into
+HELD = 2.0  # standard deviations by which chain gains may leave their first guess while paths are looked for, rms
 SLOW = 1.25  # what walks slowly as seen by a link differs less between two looks than it weighs on both
 
 
@@ -50,7 +54,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class More:
-    """Visits without an anchor: every element has moved. Arrays as in `fit`.
+    """Visits that nothing ties to the others: every element has moved. Arrays as in `fit`.
 
     variance: of the white error per tone. A channel smoothed to the delays of a window has errors that are alike on neighbouring tones:
     with `rank` directions kept of `tones`, an error variance v per tone is v tones/rank per direction; that is the variance meant here.
@@ -73,13 +77,14 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class PathFit:
-    """Fitted paths; satisfies hil.knowledge.FieldResponse. Phase and delay are those of the first visit.
+    """Fitted paths; satisfies hil.knowledge.FieldResponse. Phase and delay are those of the first visit, amplitude that of element 0.
 
     gains, cosines, curvatures, delays: resolved paths first (`order` of them), then the plane waves of the unresolved field. tapers: slope
     of each path's amplitude along the rail, 1/m, a -40 dB effect that `predict` includes and the protocol's formula leaves out.
-    covariance: of the real parameters (cosine, curvature, delay, taper, Re g, Im g) per resolved path, then Re and Im of the waves;
-    visits' phases and delays and position errors are marginalised. bound: the same without misfit scaling (Cramer-Rao with the
-    priors, at the estimate).
+    chains: (antenna,) gain of each element's chain relative to element 0. covariance: of the real parameters (cosine, curvature, delay,
+    taper, Re g, Im g) per resolved path, then Re and Im of the waves, then (Re c, Im c) of elements 1, 2, ...; visits' phases and delays
+    and position errors are marginalised. bound: the same without misfit scaling (Cramer-Rao with the priors, at the estimate).
+    own_chains: what this link alone tells of the chains, whatever `with_chains` has added since.
     """
 
     gains: NDArray[np.complex128]
@@ -87,10 +92,12 @@ class PathFit:
     curvatures: NDArray[np.float64]
     delays: NDArray[np.float64]
     tapers: NDArray[np.float64]
+    chains: NDArray[np.complex128]
     above_threshold: bool
     order: int
     covariance: NDArray[np.float64]
     bound: NDArray[np.float64]
+    own_chains: ChainGains
     phases: NDArray[np.float64]  # (visit,) rad, relative to the first
     visit_delays: NDArray[np.float64]  # (visit,) s
     residual_test: float
@@ -120,57 +127,109 @@ class PathFit:
         """Resolved paths and the waves of the unresolved field."""
         return Sources(self.gains, self.cosines, self.curvatures, self.delays, self.tapers)
 
-    def prediction_jacobian(self, positions: Any, frequencies_hz: Any) -> NDArray[np.complex128]:
+    def with_chains(self, known: ChainGains) -> PathFit:
+        """This fit with the chain gains of `known`, of which `own_chains` is a part (hil.estimate.chains.combine): what the paths have in
+        common with the chains moves along."""
+        count = known.covariance.shape[0]
+        own, path = slice(-count or None, None), self.covariance
+        if not self.own_chains.covariance.any() or known is self.own_chains or not known.above_threshold:
+            return self
+        gain = np.linalg.solve(path[own, own], path[own]).T  # of everything on the chains
+        step = gain @ (known.value[1:] - self.chains[1:]).view(np.float64)
+        covariance = path - gain @ (path[own, own] - known.covariance) @ gain.T
+        lower = self.bound - gain @ (self.bound[own, own] - known.bound) @ gain.T
+        paths, waves = engine.PER_PATH * self.order, self.gains.size - self.order
+        each = step[:paths].reshape(self.order, engine.PER_PATH)
+        moved = np.concatenate([each[:, 4] + 1j * each[:, 5], step[paths : paths + waves] + 1j * step[paths + waves : paths + 2 * waves]])
+        onto = lambda old, slot: old + np.pad(each[:, slot], (0, waves))
+        return replace(
+            self, gains=self.gains + moved, cosines=np.clip(onto(self.cosines, 0), -1.0, 1.0), curvatures=onto(self.curvatures, 1),
+            delays=onto(self.delays, 2), tapers=onto(self.tapers, 3), chains=known.value.copy(), covariance=covariance, bound=lower,
+        )  # fmt: skip
+
+    def seen_through(self, elements: Any, positions: NDArray[np.float64]) -> NDArray[np.complex128]:
+        """(position, 1) chain gains of the elements that stand at the positions; of element 0 where None."""
+        if elements is None:
+            return np.ones((positions.size, 1), complex)
+        return self.chains[np.broadcast_to(np.asarray(elements, dtype=np.intp), positions.shape)][:, None]
+
+    def prediction_jacobian(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> NDArray[np.complex128]:
         """d h/d parameter, (position, frequency, parameter), parameters ordered as in `covariance`."""
         positions = np.atleast_1d(np.asarray(positions, dtype=float))
         basis = DelayBasis(np.atleast_1d(np.asarray(frequencies_hz, dtype=float)))
         answer = respond(self.everything, positions, np.zeros(positions.size), basis, self.wavelength)
-        gains, n = self.gains[: self.order, None], self.order
+        gains, n, antennas = self.gains[: self.order, None], self.order, self.chains.size
         own = [part[:, :n] * gains for part in (answer.cosine, answer.curvature, answer.late, answer.taper)]
         own += [answer.unit[:, :n], 1j * answer.unit[:, :n]]
         own = np.swapaxes(np.stack(own, axis=2).reshape(positions.size, -1, basis.dimension), 1, 2)
         waves = np.swapaxes(answer.unit[:, n:], 1, 2)
-        return np.concatenate([own, waves, 1j * waves], axis=-1)
+        chained = np.zeros((positions.size, basis.dimension, antennas - 1), complex)
+        if elements is not None:
+            stands = np.broadcast_to(np.asarray(elements, dtype=np.intp), positions.shape)[:, None] == np.arange(1, antennas)
+            chained = self.channel(positions, frequencies_hz)[..., None] * stands[:, None]
+        through = self.seen_through(elements, positions)[..., None]
+        both = np.stack([chained, 1j * chained], axis=-1).reshape(*chained.shape[:2], -1)
+        return np.concatenate([own * through, waves * through, 1j * waves * through, both], axis=-1)
 
-    def channel(self, positions: Any, frequencies_hz: Any) -> NDArray[np.complex128]:
-        """(position, frequency) predicted channel alone, without its variance: cheap."""
+    def channel(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> NDArray[np.complex128]:
+        """(position, frequency) predicted channel alone, without its variance: cheap. elements: as in `predict`."""
         positions = np.atleast_1d(np.asarray(positions, dtype=float))
-        return field(self.everything, positions, np.atleast_1d(np.asarray(frequencies_hz, dtype=float)), self.wavelength)
+        value = field(self.everything, positions, np.atleast_1d(np.asarray(frequencies_hz, dtype=float)), self.wavelength)
+        return value * self.seen_through(elements, positions)
 
     @cached_property
     def _spread(self) -> NDArray[np.float64]:
         return _root(self.covariance)
 
     def predict(
-        self, positions: Any, frequencies_hz: Any, position_std: float = 0.0
+        self, positions: Any, frequencies_hz: Any, elements: Any = None, *, position_std: float = 0.0
     ) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
         """Channel (position, frequency) at positions (m, local x) and baseband frequencies, and its error variance E|h_hat - h|^2.
 
+        elements: which element will stand at each position, (position,) or one for all; None: element 0, the chains' reference.
         position_std: metres by which an element may miss the position it is sent to; adds |dh/dp|^2 std^2. Below threshold the variance
         is the channel's own power: nothing is known.
         """
-        value = self.channel(positions, frequencies_hz)
+        value = self.channel(positions, frequencies_hz, elements)
         if not self.above_threshold:
             return value, np.full(value.shape, self.level)
-        slopes = self.prediction_jacobian(positions, frequencies_hz)
-        shape = slopes.shape
-        flat = slopes.reshape(-1, shape[-1])
-        root = self._spread
-        spread = (flat @ root).view(np.float64).reshape(shape[0], shape[1], -1)
-        variance = np.sum(spread**2, axis=-1)
+        variance = self._variance(np.atleast_1d(np.asarray(positions, dtype=float)), frequencies_hz, elements)
         if position_std > 0.0:
             step = 1e-3 * self.wavelength
             positions = np.atleast_1d(np.asarray(positions, dtype=float))
-            slope = (self.channel(positions + step, frequencies_hz) - self.channel(positions - step, frequencies_hz)) / (2.0 * step)
-            variance = variance + np.abs(slope) ** 2 * position_std**2
+            ahead, behind = (self.channel(positions + side, frequencies_hz, elements) for side in (step, -step))
+            variance = variance + np.abs((ahead - behind) / (2.0 * step)) ** 2 * position_std**2
         return value, variance
 
-    def error_covariance(self, positions: Any, frequencies_hz: Any) -> NDArray[np.float64]:
+    def _variance(self, positions: NDArray[np.float64], frequencies_hz: Any, elements: Any) -> NDArray[np.float64]:
+        """(position, frequency) |J A|^2 of the covariance A A^T; for a place that several elements may take it is worked out once.
+
+        Element n's row of J is c_n times the field's, and h(p) along its own chain.
+        """
+        places, which = np.unique(positions, return_inverse=True)
+        slopes = self.prediction_jacobian(places, frequencies_hz)
+        fields = slopes.shape[-1] - 2 * (self.chains.size - 1)
+        root = self._spread
+        flat = slopes[..., :fields].reshape(-1, fields)
+        alike = flat.real @ root[:fields] + 1j * (flat.imag @ root[:fields])
+        variance = np.sum(alike.real**2 + alike.imag**2, axis=-1).reshape(slopes.shape[:2])[which]
+        if elements is None:
+            return variance
+        own = np.zeros((self.chains.size, root.shape[1]), complex)
+        own[1:] = root[fields::2] + 1j * root[fields + 1 :: 2]
+        both = (alike @ own.conj().T).reshape(*slopes.shape[:2], -1)
+        element = np.broadcast_to(np.asarray(elements, dtype=np.intp), positions.shape)
+        h, c = self.channel(positions, frequencies_hz), self.chains[element, None]
+        alone = np.sum(np.abs(own) ** 2, axis=-1)[element, None]
+        mixed = both[which, :, element]
+        return np.maximum(np.abs(c) ** 2 * variance + np.abs(h) ** 2 * alone + 2.0 * np.real(c * mixed * h.conj()), 0.0)
+
+    def error_covariance(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> NDArray[np.float64]:
         """Covariance of the prediction error over an array, (frequency, 2 position, 2 position) real, (real; imaginary) stacked.
 
         For sets: hil.uncertainty.real_radius of it.
         """
-        slopes = np.swapaxes(self.prediction_jacobian(positions, frequencies_hz), 0, 1)
+        slopes = np.swapaxes(self.prediction_jacobian(positions, frequencies_hz, elements), 0, 1)
         stacked = np.concatenate([slopes.real, slopes.imag], axis=1) @ self._spread
         if not self.above_threshold:
             return np.broadcast_to(self.level / 2.0 * np.eye(stacked.shape[1]), (stacked.shape[0],) + 2 * (stacked.shape[1],)).copy()
@@ -186,46 +245,56 @@ def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fit(
-    positions: Any, channel: Any, variance: Any, frequencies_hz: Any, *, wavelength: float, anchor: int, position_std: float = 0.0,
-    moving: Any = 0.0, apart: Any = None, more: More | None = None, before: PathFit | None = None, settings: Settings = Settings(),
+    positions: Any, channel: Any, variance: Any, frequencies_hz: Any, *, wavelength: float, position_std: float = 0.0,
+    chains: ChainGains | None = None, moving: Any = 0.0, apart: Any = None, more: More | None = None, before: PathFit | None = None,
+    settings: Settings = Settings(),
 ) -> PathFit:  # fmt: skip
     """Fit the paths of one link from V visits of n elements.
 
     positions: (visit, antenna) metres of local x as read back. channel: (visit, antenna, tone) least-squares estimate per tone; every visit
-    may have its own phase and delay. variance: of its white error per tone, (visit,), (visit, antenna) or scalar. frequencies_hz: (tone,)
-    baseband. anchor: the element that stays put in all visits. position_std: metres, of every read-back.
+    may have its own phase and delay, and an element that has not moved since an earlier visit ties it to that. variance: of its white
+    error per tone, (visit,), (visit, antenna) or scalar. frequencies_hz: (tone,) baseband. position_std: metres, of every read-back.
+
+    chains: gains of the elements' chains from a record; None: not known, fitted along.
 
     moving: power per tone and element of the echo of whatever walks about, as it is in `channel`: in every visit a plane wave of new phase,
     from any direction and delay. apart: (visit, antenna, tone) hil.estimate.stillness.Looks.apart of the same visits, which tells where
     that echo comes from and how strong it is from there.
 
-    more: visits without an anchor; `before`, a fit of the anchored visits (made here unless given), tells their phase and delay to start
-    with.
+    more: visits that nothing ties; `before`, a fit of the others (made here unless given), tells their phase and delay to start with.
     """
     positions, channel = np.asarray(positions, dtype=float), np.asarray(channel, dtype=complex)
     frequencies = np.asarray(frequencies_hz, dtype=float)
-    variance = _checked(positions, channel, np.asarray(variance, dtype=float), frequencies, anchor, position_std)
-    aligned, phases, delays = align(channel, frequencies, anchor)
+    variance = _checked(positions, channel, np.asarray(variance, dtype=float), frequencies, chains)
+    tied = stayed(positions, position_std)
+    aligned, phases, delays = align(channel, frequencies, tied)
     start = _arrival(aligned, frequencies)
     back = np.exp(2j * np.pi * start * frequencies)
-    places = positions
-    fixed = np.broadcast_to(np.arange(positions.shape[1]) == anchor, positions.shape)
+    places, number = positions, _displacements(tied)
     difference = None
     if apart is not None:
         turn = np.exp(-1j * phases[:, None] + 2j * np.pi * delays[:, None] * frequencies)
         difference = np.asarray(apart, dtype=complex) * (turn * back)[:, None]
     if more is not None and len(more.positions):
         if before is None:
-            before = fit(positions, channel, variance, frequencies, wavelength=wavelength, anchor=anchor, position_std=position_std,
+            before = fit(positions, channel, variance, frequencies, wavelength=wavelength, position_std=position_std, chains=chains,
                          moving=moving, apart=apart, settings=settings)  # fmt: skip
         joined, extra, late = _onto(before, more, frequencies)
-        places, fixed = np.concatenate([positions, more.positions]), np.concatenate([fixed, np.zeros(more.positions.shape, dtype=bool)])
+        places = np.concatenate([positions, more.positions])
+        number = np.concatenate([number, number.max() + 1 + np.arange(more.positions.size).reshape(more.positions.shape)])
         aligned = np.concatenate([aligned, joined])
         variance = np.concatenate([variance, _per_row(np.asarray(more.variance, dtype=float), more.positions)])
         phases, delays = np.append(phases, extra), np.append(delays, late)
-    seen = _observations(places, fixed, aligned * back, variance, frequencies, wavelength, position_std, settings)
-    seen = _echoed(seen, float(np.mean(np.asarray(moving, dtype=float))), difference, settings)
-    state, orders = _search(seen, settings, None if before is None or more is None else _from(before, seen, start, phases, delays))
+    seen = _observations(places, number, aligned * back, variance, frequencies, wavelength, position_std, settings)
+    mover = float(np.mean(np.asarray(moving, dtype=float)))
+    start_chains = chains or _first_chains(seen, before, mover)
+    first = start_chains.value
+    seen = _unchained(seen, first, chains)
+    if difference is not None:
+        difference = difference / first[:, None]
+    seen = _echoed(seen, mover, difference, settings)
+    known = None if before is None or more is None else _from(before, seen, start, phases, delays)
+    state, orders = _search(_held(seen, start_chains), settings, known)
     waves = _waves(seen, settings)
     unresolved = 0.0
     if settings.unresolved:
@@ -237,22 +306,63 @@ def fit(
                 break
             state = replace(state, wave_variance=4.0 * state.wave_variance)
         unresolved = state.wave_variance * waves.count / engine.level_of(seen)
-    return _result(state, seen, settings, orders, unresolved, start, phases, delays)
+    return _result(state, seen, settings, orders, unresolved, start, phases, delays, first)
 
 
 def _onto(before: PathFit, more: More, frequencies: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray]:
     """Visits turned onto what `before` predicts at their positions; their phases and delays against it."""
     turned, phases, delays = [], [], []
     for positions, channel in zip(more.positions, more.channel):
-        phase, delay = delay_between(before.channel(positions, frequencies), channel, frequencies)
+        phase, delay = delay_between(before.channel(positions, frequencies, np.arange(positions.size)), channel, frequencies)
         turned.append(channel * np.exp(-1j * phase + 2j * np.pi * delay * frequencies))
         phases.append(phase)
         delays.append(delay)
     return np.array(turned), np.array(phases), np.array(delays)
 
 
+def _displacements(tied: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(visit, antenna) number of each place's displacement: an element that has not moved since the last visit keeps it."""
+    number = np.zeros((len(tied), tied.shape[-1]), dtype=np.intp)
+    for visit in range(len(tied)):
+        fresh = number.max() + 1 + np.arange(number.shape[1]) if visit else np.arange(number.shape[1])
+        number[visit] = np.where(tied[visit, visit - 1], number[visit - 1], fresh) if visit else fresh
+    return np.unique(number, return_inverse=True)[1].reshape(number.shape)
+
+
+def _first_chains(seen: Observations, before: PathFit | None, moving: float) -> ChainGains:
+    """Chain gains that a fit without a record begins with."""
+    if before is not None:
+        return replace(before.own_chains, value=before.chains)
+    noise = seen.variance + moving * seen.basis.frequencies.size / seen.basis.dimension
+    return gains_of.guess(seen.values, noise, seen.positions, seen.element, seen.wavelength, seen.position_std)
+
+
+def _unchained(seen: Observations, first: NDArray[np.complex128], chains: ChainGains | None) -> Observations:
+    """Observations divided by the chain gains `first`: what is left of the chains is near 1."""
+    gain = first[seen.element, None]
+    count = 2 * (first.size - 1)
+    prior: NDArray[np.float64] | None = np.zeros((count, count))
+    if chains is not None:
+        per_unit = _through(first)
+        prior = per_unit.T @ np.linalg.inv(chains.covariance) @ per_unit if chains.covariance.any() else None
+    return replace(seen, values=seen.values / gain, variance=seen.variance / np.abs(gain) ** 2, chain_prior=prior)
+
+
+def _held(seen: Observations, start: ChainGains) -> Observations:
+    """With chains kept near where they begin: paths still missing must not bend them."""
+    if seen.chain_prior is None or not start.covariance.any():
+        return seen
+    per_unit = _through(start.value)
+    return replace(seen, chain_prior=seen.chain_prior + per_unit.T @ np.linalg.inv(HELD**2 * start.covariance) @ per_unit)
+
+
+def _through(gains: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Real matrix (2 (n - 1), 2 (n - 1)) of the product with gains 1, 2, ... on interleaved Re and Im."""
+    return linalg.block_diag(*(np.array([[g.real, -g.imag], [g.imag, g.real]]) for g in gains[1:]))
+
+
 def _checked(
-    positions: NDArray, channel: NDArray, variance: NDArray, frequencies: NDArray, anchor: int, position_std: float
+    positions: NDArray, channel: NDArray, variance: NDArray, frequencies: NDArray, chains: ChainGains | None
 ) -> NDArray[np.float64]:
     if channel.shape != (*positions.shape, frequencies.size) or positions.ndim != 2:
         raise InputError(
@@ -262,13 +372,11 @@ def _checked(
     variance = _per_row(variance, positions)
     if not (np.all(np.isfinite(channel)) and np.all(np.isfinite(positions)) and np.all(variance > 0.0) and np.all(np.isfinite(variance))):
         raise InputError("not-finite", "channels and positions must be finite, variances positive", found="NaN, infinity or zero variance")
-    if not 0 <= anchor < positions.shape[1]:
-        raise InputError("anchor", "no such element", key="anchor", found=f"{anchor}", allowed=f"0 ... {positions.shape[1] - 1}")
-    wander = float(np.ptp(positions[:, anchor]))
-    if wander > 6.0 * position_std + 1e-6:
+    if chains is not None and (chains.value.size != positions.shape[1] or not chains.above_threshold):
         raise InputError(
-            "anchor", "the anchor moved between visits", key="anchor", found=f"{1e3 * wander:.3f} mm",
-            allowed=f"{1e3 * (6.0 * position_std):.3f} mm (6 std)", fix="name the element that stays put",
+            "chains", "a record of chain gains has one above threshold for every element", key="chains",
+            found=f"{chains.value.size} gains, {'above' if chains.above_threshold else 'below'} threshold", allowed=f"{positions.shape[1]}",
+            fix="fit without it",
         )  # fmt: skip
     return variance
 
@@ -292,17 +400,15 @@ def _arrival(aligned: NDArray[np.complex128], frequencies: NDArray[np.float64]) 
 
 
 def _observations(
-    positions: NDArray, fixed: NDArray, aligned: NDArray, variance: NDArray, frequencies: NDArray, wavelength: float, position_std: float,
+    positions: NDArray, number: NDArray, aligned: NDArray, variance: NDArray, frequencies: NDArray, wavelength: float, position_std: float,
     settings: Settings,
 ) -> Observations:  # fmt: skip
-    """fixed: (visit, antenna) whether it is the anchor, which has not moved: one displacement for all its rows."""
+    """number: (visit, antenna) which displacement."""
     visits, antennas = positions.shape
     basis = DelayBasis.of_window(frequencies, *settings.window)
-    number = np.zeros((visits, antennas), dtype=np.intp)
-    number[~fixed] = 1 + np.arange(int(np.sum(~fixed)))
     return Observations(
         basis.project(aligned).reshape(visits * antennas, -1), variance.reshape(-1, 1), positions.ravel(),
-        np.repeat(np.arange(visits), antennas), number.ravel(), basis, wavelength, float(position_std),
+        np.repeat(np.arange(visits), antennas), number.ravel(), np.tile(np.arange(antennas), visits), basis, wavelength, float(position_std),
     )  # fmt: skip
 
 
@@ -354,7 +460,8 @@ def _search(seen: Observations, settings: Settings, known: State | None = None) 
     """
     search = _grid(seen, settings)
     limit, strict = (np.log(search.cells) - np.log(-np.log1p(-rate)) for rate in (settings.false_alarm, settings.strict_false_alarm))
-    most = max(1, min(settings.most_paths, (np.unique(seen.positions.round(6)).size - 4) // 2))
+    places = np.unique(seen.positions.round(6)).size
+    most = max(1, min(settings.most_paths, places // 2 - 1))
     state = State.empty(seen) if known is None else _annealed(known, seen)[0]
     state, order_strict = _grown(state, seen, search, most, limit, strict)
     state, value = _annealed(state, seen)
@@ -446,29 +553,37 @@ def _waves(seen: Observations, settings: Settings) -> Sources:
 
 def _result(
     state: State, seen: Observations, settings: Settings, orders: tuple[int, int], unresolved: float, start: float, phases: NDArray,
-    delays: NDArray,
+    delays: NDArray, first: NDArray,
 ) -> PathFit:  # fmt: skip
     here, covariance = _solved(state, seen)
     left_out = _left_out(seen, here, covariance)
     ratio, misfit = _residual_test(here, covariance)
     paths, waves = engine.PER_PATH * state.sources.count, 2 * state.waves.count
-    keep = np.r_[0:paths, here.scale.size - waves : here.scale.size]
-    bound = covariance[np.ix_(keep, keep)] * np.outer(here.scale[keep], here.scale[keep])
+    chained = 2 * (first.size - 1)
+    fitted = chained if seen.chain_prior is not None else 0
+    keep = np.r_[0:paths, here.scale.size - waves : here.scale.size, here.scale.size - waves - fitted : here.scale.size - waves]
+    bound = np.zeros((paths + waves + chained,) * 2)
+    bound[: keep.size, : keep.size] = covariance[np.ix_(keep, keep)] * np.outer(here.scale[keep], here.scale[keep])
+    bound[paths + waves :] = _through(first) @ bound[paths + waves :]
+    bound[:, paths + waves :] = bound[:, paths + waves :] @ _through(first).T
     assumptions = ["point sources", "static room between visits"]
     factor = 1.0
     if misfit:
         factor, assumptions = max(ratio, 1.0), assumptions + ["model misfit"]
     everything = state.sources.joined(state.waves)
     enough = seen.visits >= settings.least_visits
+    gains, own = first * state.chains, slice(paths + waves, None)
     if not enough:
         assumptions.append(f"only {seen.visits} visits")
     if orders[0] != orders[1]:
         assumptions.append(f"order {orders[0]} at the strict false-alarm rate, {orders[1]} at the ordinary one")
     level = engine.level_of(seen)
     return PathFit(
-        everything.gains, everything.cosines, everything.curvatures, everything.delays + start, everything.tapers,
-        enough and left_out.passed, state.sources.count, bound * factor, bound, phases + state.phases, delays + state.delays, ratio,
-        left_out, orders, float(10.0 * np.log10(max(unresolved, 1e-12))), seen.wavelength, level, tuple(assumptions),
+        everything.gains, everything.cosines, everything.curvatures, everything.delays + start, everything.tapers, gains,
+        enough and left_out.passed, state.sources.count, bound * factor, bound,
+        ChainGains(gains, bound[own, own] * factor, bound[own, own], enough and left_out.passed, ("one complex gain per chain",)),
+        phases + state.phases, delays + state.delays, ratio, left_out, orders, float(10.0 * np.log10(max(unresolved, 1e-12))),
+        seen.wavelength, level, tuple(assumptions),
     )  # fmt: skip
 
 

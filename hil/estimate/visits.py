@@ -1,7 +1,7 @@
 """Visits of an array to several layouts: where to go, and how to bring the captures together.
 
-Visits lie seconds apart: each has its own oscillator phase and its own delay. One element, the anchor, stays put, and its channel ties
-them together.
+Visits lie seconds apart: each has its own oscillator phase and its own delay. An element that has not moved since an earlier visit ties
+the two together. Elements have chains of unknown complex gain: two of them that have stood at one place tell their ratio.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from hil.errors import InputError
 
 RUN = 0.45  # of a wavelength: neighbouring visited positions closer than half a wavelength leave no grating ambiguity
+LEAST_HINGED = 4  # visits from which the last one compares the anchor with its neighbour
+STAYED = 1e-6  # metres; an element whose read-back differs less, beyond three standard deviations, has not moved
 
 
 def plan(
@@ -22,9 +24,11 @@ def plan(
     """Layouts to visit, (visit, antenna) metres of local x, each legal and in order; deterministic.
 
     travel: least and most local x. spacing: least gap. anchor: 0 (stays at the low end) or antennas - 1 (at the high end). The moving
-    elements share the rest of the rail in order, one stretch each; together they visit positions at most 0.45 wavelength apart, or,
-    where there are too few for that, a run of half of them at that step and the rest evenly spread. Both ends are occupied, and moves
-    between successive visits keep the spacing.
+    elements share the rest of the rail in order, one stretch each, and the last place of one is the first of the next; together they
+    visit positions at most 0.45 wavelength apart, or, where there are too few for that, a run of half of them at that step and the rest
+    evenly spread. In the last visit the anchor's neighbour stays and the anchor goes where that has been: so any two neighbours have stood
+    at one place. Both ends are occupied, and moves between successive visits keep the spacing. On a rail too short for stretches the
+    elements slide along together instead.
     """
     low, high = map(float, travel)
     if anchor == antennas - 1 and antennas > 1:
@@ -34,20 +38,26 @@ def plan(
     moving = antennas - 1
     if antennas < 2 or visits < 1:
         raise InputError("visits", "an anchor and at least one moving element, one visit or more", found=f"{antennas} x {visits}")
-    count = moving * visits
     if high - low < moving * spacing - 1e-12:
         raise InputError(
             "rail-too-short", f"{antennas} elements do not fit the travel", found=f"{moving} gaps x {1e3 * spacing:.1f} mm",
             allowed=f"{1e3 * (high - low):.1f} mm", fix="fewer elements or a longer rail",
         )  # fmt: skip
-    steps = _steps(high - low - spacing, count, RUN * wavelength)
-    points = low + spacing + np.concatenate([[0.0], np.cumsum(steps)]) if count > 1 else np.array([high])
-    layouts = np.column_stack([np.full(visits, low), points.reshape(moving, visits).T])
-    if np.min(np.diff(layouts, axis=1)) < spacing - 1e-9:  # stretches shorter than the spacing: slide blocks of elements instead
+    hinged = visits >= LEAST_HINGED
+    own = [visits - 1 if hinged and element == 0 else visits for element in range(moving)]  # places of each stretch
+    ends = np.concatenate([[0], np.cumsum(np.array(own) - 1)])
+    steps = _steps(high - low - spacing, int(ends[-1]) + 1, RUN * wavelength)
+    points = low + spacing + np.concatenate([[0.0], np.cumsum(steps)]) if visits > 1 else np.linspace(low + spacing, high, moving)
+    if visits > 1 and np.min(np.diff(points[ends])) < spacing - 1e-9:
         slack = high - low - moving * spacing
-        share = np.linspace(0.0, 1.0, visits)[:, None] if visits > 1 else np.ones((1, 1))
-        tight = low + spacing * np.arange(antennas)
-        layouts = tight + slack * share ** (moving / np.maximum(np.arange(antennas), 1)) * (np.arange(antennas) > 0)
+        share = np.linspace(0.0, 1.0, visits)[:, None]
+        return low + spacing * np.arange(antennas) + slack * share ** (moving / np.maximum(np.arange(antennas), 1)) * (np.arange(antennas) > 0)
+    layouts = np.full((visits, antennas), low)
+    for element in range(moving):
+        first = ends[element] if visits > 1 else element
+        layouts[:, element + 1] = points[np.minimum(first + np.arange(visits), first + own[element] - 1)]
+    if hinged:
+        layouts[-1, 0] = points[points <= layouts[-1, 1] - spacing + 1e-12].max()
     return layouts
 
 
@@ -93,13 +103,28 @@ def delay_between(
     return float(np.angle(total)), delay
 
 
-def align(channel: Any, frequencies_hz: Any, anchor: int) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]:
-    """Turn every visit onto the first by its anchor: (visit, antenna, tone) aligned, phases (visit,) and delays (visit,) taken out."""
-    channel, frequencies = np.asarray(channel, dtype=complex), np.asarray(frequencies_hz, dtype=float)
-    pairs = [delay_between(channel[0, anchor], visit[anchor], frequencies) for visit in channel]
-    phases, delays = (np.array(column) for column in zip(*pairs))
-    turn = np.exp(-1j * phases[:, None] + 2j * np.pi * delays[:, None] * frequencies[None, :])
-    return channel * turn[:, None, :], phases, delays
+def stayed(positions: NDArray[np.float64], position_std: float) -> NDArray[np.bool_]:
+    """(visit, earlier visit, antenna): whether an element stood in both visits at one place, as far as read-backs tell."""
+    near = np.abs(positions[:, None] - positions) <= 3.0 * position_std + STAYED
+    return near & np.tri(len(positions), k=-1, dtype=bool)[..., None]
+
+
+def align(
+    channel: Any, frequencies_hz: Any, tied: NDArray[np.bool_]
+) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]:
+    """Turn every visit onto the first by the elements that stayed: (visit, antenna, tone) aligned, phases (visit,) and delays (visit,)
+    taken out. tied: (visit, earlier visit, antenna), see `stayed`."""
+    frequencies = np.asarray(frequencies_hz, dtype=float)
+    aligned = np.array(channel, dtype=complex)
+    phases, delays = np.zeros(len(aligned)), np.zeros(len(aligned))
+    for visit in range(1, len(aligned)):
+        earlier, element = np.nonzero(tied[visit])
+        if earlier.size == 0:
+            raise InputError("untied-visit", "no element stands where it stood in an earlier visit", found=f"visit {visit}",
+                             fix="leave one element where it is, or give such visits as `more`")  # fmt: skip
+        phases[visit], delays[visit] = delay_between(aligned[earlier, element], aligned[visit, element], frequencies)
+        aligned[visit] *= np.exp(-1j * phases[visit] + 2j * np.pi * delays[visit] * frequencies)
+    return aligned, phases, delays
 
 
 def score(fit: Any, candidate: Any, variance: float, region: Any, frequencies_hz: Any) -> float:

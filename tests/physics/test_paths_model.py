@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from path_scene import TONES, WAVELENGTH, Room, measure
+from path_scene import TONES, WAVELENGTH, Room, chain_gains, measure
 
 from hil.estimate import fieldfit, paths, visits
 from hil.estimate.sources import DelayBasis, Sources, respond
@@ -46,11 +46,11 @@ def scene(rng):
     count = layouts.size
     seen = fieldfit.Observations(
         np.zeros((count, 10), complex), rng.uniform(0.5, 2.0, (count, 1)), layouts.ravel(), np.repeat(np.arange(3), 4),
-        np.where(np.arange(count) % 4 == 0, 0, np.cumsum(np.arange(count) % 4 > 0)), DelayBasis.of_window(TONES, -0.1e-6, 0.3e-6),
-        WAVELENGTH, 1e-4,
+        np.where(np.arange(count) % 4 == 0, 0, np.cumsum(np.arange(count) % 4 > 0)), np.tile(np.arange(4), 3),
+        DelayBasis.of_window(TONES, -0.1e-6, 0.3e-6), WAVELENGTH, 1e-4, np.zeros((6, 6)),
     )  # fmt: skip
     state = fieldfit.State(
-        random_sources(rng), np.array([0.0, 0.4, -1.0]), np.array([0.0, 0.2e-9, -0.1e-9]), 1e-4 * rng.standard_normal(10),
+        random_sources(rng), np.array([0.0, 0.4, -1.0]), np.array([0.0, 0.2e-9, -0.1e-9]), 1e-4 * rng.standard_normal(10), chain_gains(rng),
         replace(random_sources(rng, 2), curvatures=np.zeros(2), tapers=np.zeros(2)), 0.1,
     )  # fmt: skip
     seen = replace(seen, values=np.zeros((count, seen.basis.dimension), complex))
@@ -73,7 +73,7 @@ def test_prediction_jacobian_against_central_differences():
     rng = np.random.default_rng(2)
     room = Room(rng, scatterers=2)
     layouts = visits.plan((-4 * WAVELENGTH, 4 * WAVELENGTH), WAVELENGTH / 2, 4, 6, WAVELENGTH)
-    fit = paths.fit(layouts, *measure(room, layouts, 30, rng), TONES, wavelength=WAVELENGTH, anchor=0)
+    fit = paths.fit(layouts, *measure(room, layouts, 30, rng), TONES, wavelength=WAVELENGTH)
     p, f = np.array([-0.2, 0.11]), TONES[::100]
     slopes = fit.prediction_jacobian(p, f)
     names = ["cosines", "curvatures", "delays", "tapers"]

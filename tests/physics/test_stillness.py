@@ -88,7 +88,7 @@ def test_a_fit_beside_a_walker_is_honest_and_better_for_knowing_where_it_walks(s
     room = Room(rng)
     values, variance, moving, apart = walked(rng, room)
     fit = {
-        name: paths.fit(PLAN, values, variance, TONES, wavelength=WAVELENGTH, anchor=0, position_std=20e-6, **told)
+        name: paths.fit(PLAN, values, variance, TONES, wavelength=WAVELENGTH, position_std=20e-6, **told)
         for name, told in {
             "ignored": {"settings": paths.Settings(most_paths=7)}, "anywhere": {"moving": moving},
             "seen": {"moving": moving, "apart": apart},
@@ -106,7 +106,7 @@ def test_later_visits_without_an_anchor_sharpen_the_prediction_near_them():
     rng = np.random.default_rng(5)
     room = Room(rng)
     channel, variance = measure(room, PLAN, 25.0, rng, position_std=20e-6)
-    told = {"wavelength": WAVELENGTH, "anchor": 0, "position_std": 20e-6}
+    told = {"wavelength": WAVELENGTH, "position_std": 20e-6}
     before = paths.fit(PLAN, channel, variance, TONES, **told)
     places = np.array([[-3.4, -1.3, 0.9, 2.6], [-2.2, -0.4, 1.7, 3.3]]) * WAVELENGTH
     later, _ = measure(room, places, 25.0, rng, position_std=20e-6)
@@ -134,7 +134,7 @@ def test_smoothed_channels_bring_the_noise_of_a_tone_before_smoothing():
     smooth = sieve(later * back) / back
     per_tone = float(np.mean(sieve.spread())) * variance[0]
     more = paths.More(places, smooth, np.array([per_tone * TONES.size / sieve.rank]))
-    fit = paths.fit(PLAN, channel, variance, TONES, wavelength=WAVELENGTH, anchor=0, more=more)
+    fit = paths.fit(PLAN, channel, variance, TONES, wavelength=WAVELENGTH, more=more)
     assert per_tone < 0.06 * variance[0] and more.variance[0] == pytest.approx(variance[0])
     assert fit.above_threshold and fit.left_out.passed and 0.8 < fit.residual_test < 1.2
 
@@ -162,7 +162,7 @@ def test_coverage_beside_a_walker_over_many_rooms():
         rng = np.random.default_rng(2000 + seed)
         room = Room(rng)
         values, variance, moving, apart = walked(rng, room)
-        fit = paths.fit(PLAN, values, variance, TONES, wavelength=WAVELENGTH, anchor=0, position_std=20e-6, moving=moving, apart=apart)
+        fit = paths.fit(PLAN, values, variance, TONES, wavelength=WAVELENGTH, position_std=20e-6, moving=moving, apart=apart)
         results.append((*judged(fit, room, rng), fit.residual_test, fit.above_threshold))
     error, predicted, held, residual, trusted = np.array(results, dtype=float).T
     assert np.median(error) < -46.0
