@@ -53,6 +53,7 @@ class Estimate:
 class FieldResponse(Protocol):
     """Paths between one array and one far antenna, from captures at several positions: the channel where no antenna has been.
 
+    Elements keep their order on the rail, and each has a chain with a gain of its own: element n at p is heard as chains[n] h(p, f).
     Each path is a point source seen from the array: h(p, f) = sum_l g_l exp(-j k (r_l(p) - R_l)) exp(-j 2 pi f tau_l), with
     r_l(p) = sqrt(R_l^2 - 2 R_l p c_l + p^2), p metres along the array's local x from its origin, f baseband hertz, k = 2 pi/wavelength.
     """
@@ -61,12 +62,16 @@ class FieldResponse(Protocol):
     cosines: NDArray[np.float64]  # (path,) cosine between local x and the direction towards the source
     curvatures: NDArray[np.float64]  # (path,) 1/R_l in 1/m; 0 is a plane wave
     delays: NDArray[np.float64]  # (path,) seconds, relative
+    chains: NDArray[np.complex128]  # (antenna,) relative to the first
     above_threshold: bool
 
-    def predict(self, positions: Any, frequencies_hz: Any) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
-        """Channel (position, frequency) and its error variance (position, frequency), E|h_hat - h|^2."""
+    def predict(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+        """Channel (position, frequency) and its error variance (position, frequency), E|h_hat - h|^2.
 
-    def channel(self, positions: Any, frequencies_hz: Any) -> NDArray[np.complex128]:
+        elements: (position,) which element stands at each; None: the first, wherever.
+        """
+
+    def channel(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> NDArray[np.complex128]:
         """The channel alone."""
 
 

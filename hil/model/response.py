@@ -1,6 +1,7 @@
 """Field response in torch: the channel from any positions on a rail to one far antenna, out of fitted paths.
 
-h(p, f) = sum_l g_l exp(-j k (r_l(p) - R_l)) exp(-j 2 pi f tau_l), as `hil.knowledge.FieldResponse` defines it.
+h(p, f) = sum_l g_l exp(-j k (r_l(p) - R_l)) exp(-j 2 pi f tau_l), times the gain of the chain of the element at p, as
+`hil.knowledge.FieldResponse` defines it.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ from hil.model.arrays import towards
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Response:
-    """Paths of several links, padded with zero gains: gains, cosines, curvatures, delays each (link..., path)."""
+    """Paths of several links, padded with zero gains: gains, cosines, curvatures, delays each (link..., path). chains: (link..., antenna)."""
 
     gains: Tensor
     cosines: Tensor
     curvatures: Tensor
     delays: Tensor
+    chains: Tensor
     wavelength: float
 
     def waves(self, positions: Tensor) -> Tensor:
-        """g_l exp(-j k (r_l - R_l)): (..., link..., path, antenna) for positions that broadcast to (..., link..., antenna)."""
+        """c_n g_l exp(-j k (r_l - R_l)): (..., link..., path, antenna) for positions that broadcast to (..., link..., antenna)."""
         shape = (self.cosines[..., None], self.curvatures[..., None])
-        return self.gains[..., None] * towards(positions[..., None, :], *shape, self.wavelength)
+        return self.gains[..., None] * self.chains[..., None, :] * towards(positions[..., None, :], *shape, self.wavelength)
 
     def channel(self, positions: Tensor, frequencies_hz: Tensor) -> Tensor:
         """(..., link..., frequency, antenna)."""
@@ -53,4 +55,7 @@ def response(paths: Sequence[Sequence[FieldResponse]], wavelength: float, strong
         ]
         return torch.as_tensor(np.array(rows))
 
-    return Response(padded("gains", complex), padded("cosines", float), padded("curvatures", float), padded("delays", float), wavelength)
+    chains = torch.as_tensor(np.array([[np.asarray(fit.chains, complex) for fit in row] for row in paths]))
+    return Response(
+        padded("gains", complex), padded("cosines", float), padded("curvatures", float), padded("delays", float), chains, wavelength
+    )

@@ -24,18 +24,20 @@ class Paths:
     curvatures: np.ndarray
     delays: np.ndarray
     variance: float
+    chains: np.ndarray
     above_threshold: bool = True
 
-    def predict(self, positions, frequencies_hz):
-        h = self.channel(positions, frequencies_hz)
+    def predict(self, positions, frequencies_hz, elements=None):
+        h = self.channel(positions, frequencies_hz, elements)
         return h, np.full(h.shape, self.variance)
 
-    def channel(self, positions, frequencies_hz):
+    def channel(self, positions, frequencies_hz, elements=None):
         p, f = np.asarray(positions, float), np.asarray(frequencies_hz, float)
         reach = 1.0 / self.curvatures
         distance = np.sqrt(reach**2 - 2.0 * reach * p[:, None] * self.cosines + p[:, None] ** 2)
         waves = self.gains * np.exp(-2j * np.pi / WAVELENGTH * (distance - reach))
-        return waves @ np.exp(-2j * np.pi * self.delays[:, None] * f)
+        through = self.chains[np.zeros(p.size, int) if elements is None else elements]
+        return through[:, None] * (waves @ np.exp(-2j * np.pi * self.delays[:, None] * f))
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Room:
     def channel(self, positions):
         """(transmitter, user, tone, antenna)"""
         users = self.problem.users
-        return np.array([[self.paths[a, u].predict(positions[a], self.problem.frequencies_hz)[0].T for u in range(users)]
+        return np.array([[self.paths[a, u].channel(positions[a], self.problem.frequencies_hz, range(self.problem.elements)).T for u in range(users)]
                          for a in range(len(self.problem.arrays))])  # fmt: skip
 
     def knowledge(self, positions=None, radius=None):
@@ -65,8 +67,10 @@ class Room:
 
 
 def room(seed, *, second=(1.0, -9.0, 2.0), axis=(0.0, 1.0, 0.0), axis2=None, users=((14.0, 3.0, 1.5), (11.0, -6.0, 1.5)), blocks=32,
-         per_block=12, elements=4, floor_dbm=-10.0, cap_dbm=-20.0, scatterers=6, error_db=-23.0, rng=None, **effort):  # fmt: skip
-    """error_db: channel error variance relative to noise over an element's power per tone (the delay window's gain)."""
+         per_block=12, elements=4, floor_dbm=-10.0, cap_dbm=-20.0, scatterers=6, error_db=-23.0, rng=None, chain_db=None,
+         **effort):  # fmt: skip
+    """error_db: channel error variance relative to noise over an element's power per tone (the delay window's gain). chain_db: spread of
+    unknown chain gains, of any phase; None: ideal ones."""
     draw = np.random.default_rng(seed)
     origins = [(0.0, 0.0, 2.0), second]
     axes = [axis, axis2 or axis]
@@ -82,6 +86,9 @@ def room(seed, *, second=(1.0, -9.0, 2.0), axis=(0.0, 1.0, 0.0), axis2=None, use
                       rng=np.random.default_rng(seed if rng is None else rng), **effort)  # fmt: skip
     variance = noise[0] / (cap / tones) * 10 ** (error_db / 10)
     paths = {}
+    chains = np.ones((2, elements), complex)
+    if chain_db is not None:
+        chains = 10 ** (chain_db / 20 * draw.standard_normal((2, elements))) * np.exp(2j * np.pi * draw.uniform(size=(2, elements)))
     for a, (origin, x) in enumerate(zip(origins, axes)):
         for u, user in enumerate(np.array(users)):
             sources = np.concatenate([user[None], points])
@@ -91,6 +98,6 @@ def room(seed, *, second=(1.0, -9.0, 2.0), axis=(0.0, 1.0, 0.0), axis2=None, use
             gains = WAVELENGTH / (4 * np.pi * length) * np.exp(-2j * np.pi * length / WAVELENGTH)
             gains[1:] *= 0.5 * np.exp(1j * phases)
             delays = (length - length[0]) / SPEED_OF_LIGHT
-            paths[a, u] = Paths(gains, away @ np.array(x) / reach, 1.0 / reach, delays, variance)
+            paths[a, u] = Paths(gains, away @ np.array(x) / reach, 1.0 / reach, delays, variance, chains[a] / chains[a, 0])
     q = joint_factor(problem, 0.95)
     return Room(problem, paths, noise, np.full((2, len(users), blocks), q * np.sqrt(variance)), np.array([9.0, -1.0, 1.0]))

@@ -158,9 +158,9 @@ def target_steering(problem: Problem, knowledge: Knowledge) -> NDArray[np.comple
 
 def anywhere(problem: Problem, knowledge: Knowledge, grid: int = 513) -> float:
     """Loose bound, dB, at any positions, on the SINR of the path fits: no interference, no error, each block and element at its own
-    best place. |h_k^T w|^2 <= G_b (sum_n |w_n|)^2 with G_b the largest |h_k(p)|^2 of the block on the rail (grid of positions, centre tone,
-    and the steepest slope between them), and by Minkowski sum_b tones_b (sum_n |w_bn|)^2 <= (sum_n sqrt(cap_n))^2, so
-    level <= (sum_n sqrt cap)^2 / (noise sum_b tones_b / G_b).
+    best place. |h_k^T w|^2 <= G_b (sum_n |c_n| |w_n|)^2 with G_b the largest |h_k(p)|^2 of the block on the rail (grid of positions, centre
+    tone, and the steepest slope between them) and c_n the chains' gains; by Minkowski sum_b tones_b (sum_n |c_n| |w_bn|)^2 <=
+    (sum_n |c_n| sqrt(cap_n))^2, so level <= (sum_n |c_n| sqrt cap_n)^2 / (noise sum_b tones_b / G_b).
     """
     fits = paths_of(problem, knowledge)
     noise = np.asarray(knowledge.noise.value, float)
@@ -175,5 +175,5 @@ def anywhere(problem: Problem, knowledge: Knowledge, grid: int = 513) -> float:
         late = np.abs(delays - float(sizes @ delays) / float(sizes.sum()))
         between = 2.0 * np.pi * (float(sizes.sum()) / problem.wavelength * (most - least) / (grid - 1) / 2.0 + reach * float(sizes @ late))
         gain = (best + between) ** 2
-        levels.append(np.sqrt(problem.element_power_w[a]).sum() ** 2 / (noise[u] * (problem.tones / gain).sum()))
+        levels.append((np.abs(fit.chains) * np.sqrt(problem.element_power_w[a])).sum() ** 2 / (noise[u] * (problem.tones / gain).sum()))
     return to_db(min(levels))

@@ -52,7 +52,7 @@ class Landscape:
         self.unit = math.sqrt(problem.element_power_w.mean() / problem.tones.sum())
         paths = response(fits, problem.wavelength, STRONGEST)
         gains = paths.gains * torch.as_tensor(self.unit / np.sqrt(noise))[:, None]
-        self.paths = Response(gains, paths.cosines, paths.curvatures, paths.delays, problem.wavelength)
+        self.paths = Response(gains, paths.cosines, paths.curvatures, paths.delays, paths.chains, problem.wavelength)
         turns = np.exp(-2j * np.pi * paths.delays.numpy()[..., None] * problem.frequencies_hz)  # (transmitter, user, path, tone)
         average, slope = _moments(problem)
         self.average, self.slope = (torch.as_tensor(np.swapaxes(turns @ m.T, -1, -2)) for m in (average, slope))  # (..., block, path)
@@ -74,13 +74,18 @@ class Landscape:
             self.floor = problem.floor_w / self.unit**2
 
     def _squared_radii(self, fits, noise, factor, knowledge) -> NDArray[np.float64]:
-        """Squared radius an element at each grid point would contribute: (transmitter, user, block, GRID)."""
+        """Squared radius each element would contribute at each grid point: (transmitter, user, block, antenna, GRID)."""
         problem = self.problem
         centres = np.bincount(problem.block_of_tone, problem.frequencies_hz) / problem.tones
-        rows = [[fit.predict(np.linspace(*rail.travel, GRID), centres)[1] for fit in row] for rail, row in zip(problem.arrays, fits)]
+        which = np.repeat(np.arange(problem.elements), GRID)
+        rows = [
+            [fit.predict(np.tile(np.linspace(*rail.travel, GRID), problem.elements), centres, which)[1] for fit in row]
+            for rail, row in zip(problem.arrays, fits)
+        ]
         hard = moving_radius(problem, knowledge) ** 2 / problem.elements if factor > 0.0 else np.zeros(noise.size)
-        squares = np.swapaxes(np.array(rows), -1, -2) * factor**2 + hard[..., None, None]
-        return squares * self.unit**2 / noise[:, None, None]
+        variance = np.moveaxis(np.reshape(rows, (len(rows), problem.users, problem.elements, GRID, -1)), -1, 2)
+        squares = variance * factor**2 + hard[..., None, None, None]
+        return squares * self.unit**2 / noise[:, None, None, None]
 
     def field(self, positions: Tensor) -> Field:
         """Mean and first-order variation of every block's channel, and the radius, noise scaled to 1."""
@@ -89,9 +94,9 @@ class Landscape:
         at = ((positions - self.least) / (self.most - self.least).clamp(min=1e-12)).clamp(0.0, 1.0) * (GRID - 1)
         low = at.detach().floor().clamp(max=GRID - 2)
         part = (at - low)[..., :, None, None, :]
-        index = low.long()[..., :, None, None, :].expand(*at.shape[:-1], *self.table.shape[1:3], at.shape[-1])
+        index = low.long()[..., :, None, None, :, None].expand(*at.shape[:-1], *self.table.shape[1:3], at.shape[-1], 1)
         table = self.table.expand(*at.shape[:-2], *self.table.shape)
-        square = (1.0 - part) * table.gather(-1, index) + part * table.gather(-1, index + 1)
+        square = (1.0 - part) * table.gather(-1, index)[..., 0] + part * table.gather(-1, index + 1)[..., 0]
         return Field(mean, slope[..., None, :], square.mean(-1).clamp(min=1e-30).sqrt(), self.noise, self.problem.serving)
 
     def precoders(self, field: Field, positions: Tensor, knobs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ def predicted_channel(problem: Problem, knowledge: Knowledge) -> tuple[NDArray[n
     variance = np.zeros((len(fits), problem.users, problem.blocks, problem.elements))
     for a, row in enumerate(fits):
         for u, fit in enumerate(row):
-            value, error = fit.predict(problem.positions[a], problem.frequencies_hz)
+            value, error = fit.predict(problem.positions[a], problem.frequencies_hz, np.arange(problem.elements))
             channel[a, u] = np.asarray(value).T
             for block in range(problem.blocks):
                 variance[a, u, block] = np.asarray(error)[:, problem.block_of_tone == block].mean(-1)
