@@ -12,11 +12,13 @@ from scipy.special import ndtri
 from hil.estimate import carrier, quality, spurs, target
 from hil.estimate.channel import ToneChannel
 from hil.estimate.echoes import Illumination, observe
+from hil.estimate.loss import Clean
 from hil.estimate.quality import Quality
 from hil.estimate.target import Fix
 from hil.knowledge import Design, Estimate
+from hil.loop.intact import intact, of_version, sifted
 from hil.loop.lab import Lab, Taken
-from hil.loop.sounding import Sounding, cleaned, say
+from hil.loop.sounding import AGAIN, Sounding, cleaned, say
 from hil.loop.states import State
 from hil.waveform.amplitude import receive_scale
 from hil.waveform.frame import payload_ranks
@@ -28,6 +30,8 @@ ECHO_S = 0.055  # what a sensing array captures: a walking target's Doppler show
 SLOWEST = 0.5  # m/s that a target may walk whatever the scenario says
 TURN_M = 1.5  # metres, a tight curve of somebody who walks: what the prior of acceleration comes from
 SHOWN = 400  # symbols of a constellation that go into the record
+LEAST_SYMBOLS = 64  # in a row, from which a user's quality is measured
+STALE = 8  # versions that may still be on the air unnoticed
 CONFIDENCE = 0.99  # of the limits that break a promise, all users and blocks together
 
 
@@ -91,8 +95,16 @@ def measure(
         wanted |= {array.radio: echo for array in lab.sensors}
     with lab.muted_after("measured"):
         taken = lab.capture(prefix, "measure", wanted)
+        at_users = {radio: taken[radio] for radio in lab.user_radio.values()}
+        kept, again = sifted(lab, at_users, lambda one: _intact(lab, sounding, one, frames, version))
+        if again:
+            taken |= lab.capture(prefix + AGAIN, "measure", {radio: wanted[radio] for radio in again})
+            kept |= {taken[radio].name: _intact(lab, sounding, taken[radio], frames, version) for radio in again}
     lab.enter(State.ESTIMATING, "captured")
-    found = [_quality(lab, sounding, taken[lab.user_radio[user]], frames[lab.transmitters[u].name], u) for u, user in enumerate(lab.users)]
+    found = []
+    for u, user in enumerate(lab.users):
+        one = taken[lab.user_radio[user]]
+        found.append(_quality(lab, sounding, one, kept[one.name], frames[lab.transmitters[u].name], u))
     lab.link.progress()
     sinr, std = np.array([q.sinr_db for q in found]), np.array([q.std_db for q in found])
     upper = sinr + ndtri(1.0 - (1.0 - CONFIDENCE) / sinr.size) * std
@@ -107,11 +119,19 @@ def measure(
     return measured
 
 
-def _quality(lab: Lab, sounding: Sounding, taken: Taken, frame: MeasuringFrame, user: int) -> Quality:
+def _intact(lab: Lab, sounding: Sounding, taken: Taken, frames: Mapping[str, MeasuringFrame], version: int) -> Clean:
+    """A user's capture of its own access point's frame, of this version, as far as nothing is missing from it."""
+    user = list(lab.user_radio.values()).index(taken.radio)
     array = lab.transmitters[user].name
-    coarse = carrier.acquire(taken.capture, frame, near_hz=sounding.near(array, taken.radio))
+    whole = intact(taken.capture, frames[array], sounding.near(array, taken.radio), LEAST_SYMBOLS)
+    return of_version(whole, frames[array], version, range(version - 1, max(version - 1 - STALE, 0), -1))
+
+
+def _quality(lab: Lab, sounding: Sounding, taken: Taken, whole: Clean, frame: MeasuringFrame, user: int) -> Quality:
+    array = lab.transmitters[user].name
     leaks = [sounding.near(other.name, taken.radio) for other in lab.transmitters if other.name != array]
-    capture, found, _ = cleaned(taken.capture, frame, carrier.refine(taken.capture, frame, coarse), [hz for hz in leaks if hz is not None])
+    found = carrier.refine(whole.capture, frame, whole.acquisition)
+    capture, found, _ = cleaned(whole.capture, frame, found, [hz for hz in leaks if hz is not None])
     say(lab, replace(found.cfo, of=f"{array}-{lab.users[user]}", sources=(taken.file,)))
     channel = lab.user_channel[lab.users[user]]
     scale = float(receive_scale(lab.capability[taken.radio], taken.capture.gain_db)[channel])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hil.estimate.stillness import Looks
 from hil.loop import exploring
 from hil.loop.lab import Lab, Taken
-from hil.loop.sounding import LOOKS, Sounding
+from hil.loop.sounding import AGAIN, LOOKS, Sounding
 from hil.records.reader import Run
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class Before:
         heard = []
         for visit in range(len(places)):
             heard.append([
-                {array.name: {radio: self._taken(f"r000-explore-v{visit:02d}-l{look}-{array.name}-{radio}", radio)
-                              for radio in lab.user_radio.values()} for array in lab.transmitters}
+                {array.name: {radio: self._taken(f"r000-explore-v{visit:02d}-l{look}-{array.name}", radio)
+                              for radio in (lab.user_radio.values() if look else sounding.receivers)} for array in lab.transmitters}
                 for look in range(LOOKS)
             ])  # fmt: skip
         return exploring.understand(lab, sounding, heard, np.array([event["reached"] for event in places]))
@@ -63,12 +63,15 @@ class Before:
             if place["moved"] and number > 0 and (number, "round") in whole:
                 name = f"r{number:03d}-sound-{designer}"
                 looks = [
-                    {array.name: {radio: self._taken(f"{name}-l{look}-{array.name}-{radio}", radio) for radio in lab.user_radio.values()}
+                    {array.name: {radio: self._taken(f"{name}-l{look}-{array.name}", radio) for radio in lab.user_radio.values()}
                      for array in lab.transmitters}
                     for look in range(LOOKS)
                 ]  # fmt: skip
                 yield np.array(place["reached"]), sounding.links([sounding.understand(look, raw=False) for look in looks])
 
     def _taken(self, name: str, radio: str) -> Taken:
+        """The capture of this name at a radio, the second one where the first was spoilt."""
+        again = f"{name}{AGAIN}-{radio}"
+        name = again if again in self.run.captures else f"{name}-{radio}"
         recorded = self.run.capture(name, verify=True)
         return Taken(name, f"captures/{name}.sigmf-data", radio, recorded)

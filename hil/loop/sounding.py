@@ -13,9 +13,11 @@ from hil.device import Capture, DeviceError
 from hil.estimate import carrier, channel, mirror, noise
 from hil.estimate.carrier import Carrier
 from hil.estimate.channel import ToneChannel
+from hil.estimate.loss import Clean
 from hil.estimate.mirror import Spurs
 from hil.estimate.stillness import Looks, pool
 from hil.knowledge import Estimate
+from hil.loop.intact import intact, sifted
 from hil.loop.lab import Lab, Taken
 from hil.waveform.amplitude import receive_scale
 from hil.waveform.frame import Frame
@@ -30,6 +32,7 @@ COHERENT_DB = 12.0  # four precoded elements over one, and two access points ove
 PEAK_DB = 12.0  # an OFDM signal's peak over its mean
 LEVEL_MARGIN_DB = 2.0
 THREADS = 2
+AGAIN = "-again"  # in the name of a capture that was taken a second time
 
 
 class Sounding:
@@ -41,6 +44,7 @@ class Sounding:
         self.versions: dict[str, int] = {}
         self.noise: dict[str, Estimate] = {}  # radio -> watts per tone, (channel,)
         self._carriers: dict[tuple[str, str], float] = {}
+        self._kept: dict[str, Clean] = {}  # captures that were looked at and not yet understood
 
     @property
     def receivers(self) -> list[str]:
@@ -71,7 +75,7 @@ class Sounding:
         loudest = dict.fromkeys(self.receivers, -np.inf)
         for array in lab.transmitters:
             whole = self.frames[array.name].length  # one turn of the frame has one mean power, wherever it begins
-            for radio, taken in self._speak(array.name, f"level{again or ''}-{array.name}", "sound", whole).items():
+            for radio, taken in self._speak(array.name, f"level{again or ''}-{array.name}", "sound", whole, self.receivers).items():
                 amplitude = taken.amplitude(lab.capability[radio])
                 power = float(np.max(np.mean(np.abs(amplitude) ** 2, axis=-1)))
                 loudest[radio] = max(loudest[radio], 10.0 * np.log10(power / 1e-3))
@@ -100,15 +104,24 @@ class Sounding:
         for look in range(LOOKS):
             if look:
                 self.lab.clock.sleep(APART_S)
+            radios = self.receivers if sensors and look == 0 else list(self.lab.user_radio.values())
             looks.append({
-                array.name: self._speak(array.name, f"{name}-l{look}-{array.name}", purpose, count, sensors=sensors and look == 0)
+                array.name: self._heard_whole(array.name, f"{name}-l{look}-{array.name}", purpose, count, radios)
                 for array in self.lab.transmitters
             })  # fmt: skip
         return looks
 
-    def _speak(self, array: str, name: str, purpose: str, samples: int, *, sensors: bool = True) -> dict[str, Taken]:
+    def _heard_whole(self, array: str, name: str, purpose: str, samples: int, radios: Sequence[str]) -> dict[str, Taken]:
+        """What one access point said; a receiver that missed part of it listens once more."""
+        takes = self._speak(array, name, purpose, samples, radios)
+        kept, again = sifted(self.lab, takes, lambda taken: self._intact(array, taken))
+        self._kept |= kept
+        if again:
+            takes |= self._speak(array, name + AGAIN, purpose, samples, again)
+        return takes
+
+    def _speak(self, array: str, name: str, purpose: str, samples: int, radios: Sequence[str]) -> dict[str, Taken]:
         lab = self.lab
-        radios = self.receivers if sensors else list(lab.user_radio.values())
         lab.apply(self.versions[array])
         with lab.muted_after("one at a time"):
             return lab.capture(name, purpose, dict.fromkeys(radios, samples), transmitter=array)
@@ -138,20 +151,19 @@ class Sounding:
 
     def _channel(self, array: str, taken: Taken, raw: bool) -> ToneChannel:
         lab, frame = self.lab, self.frames[array]
-        capture, found, _ = cleaned(taken.capture, frame, self.carrier(array, taken))
+        whole = self._kept.pop(taken.name, None) or self._intact(array, taken)
+        capture, found, _ = cleaned(whole.capture, frame, self._carrier(array, taken.radio, whole))
         scale = receive_scale(lab.capability[taken.radio], taken.capture.gain_db)
         more = {"window_s": None} if raw else {}
         return channel.estimate(capture, frame, found, scale=scale, **more)
 
-    def carrier(self, array: str, taken: Taken) -> Carrier:
-        """Carrier of one access point at one receiver; a short search where it was heard before."""
-        near = self._carriers.get((array, taken.radio))
-        frame = self.frames[array]
-        coarse = carrier.acquire(taken.capture, frame, near_hz=near)
-        if near is not None and not coarse.above_threshold:
-            coarse = carrier.acquire(taken.capture, frame)
-        found = carrier.refine(taken.capture, frame, coarse)
-        self._carriers[array, taken.radio] = found.cfo_hz
+    def _intact(self, array: str, taken: Taken) -> Clean:
+        return intact(taken.capture, self.frames[array], self.near(array, taken.radio))
+
+    def _carrier(self, array: str, radio: str, whole: Clean) -> Carrier:
+        """Carrier of one access point at one receiver, remembered."""
+        found = carrier.refine(whole.capture, self.frames[array], whole.acquisition)
+        self._carriers[array, radio] = found.cfo_hz
         return found
 
     def near(self, array: str, radio: str) -> float | None:
