@@ -42,6 +42,8 @@ def lines(found: Any) -> list[str]:
         told += [f"outside     {what}" + (f" ({name})" if many else "") for what in one.outside]
     if not found.same_truth:
         told.append("note        seeds or benches differ: what was estimated need not have been the same")
+    elif not found.same_times:
+        told.append("note        measured at other times: what walks stood elsewhere, what drifts had drifted")
     return told
 
 
@@ -63,7 +65,8 @@ def _decimal(value: float | None, number: Any) -> str:
 def _difference(value: float | None, expected: float | None, number: Any) -> str:
     if value is None:
         return "-"
-    told = "0" if value == 0.0 else f"{'+' if value > 0.0 else '-'}{_decimal(abs(value), number)}"
+    size = _decimal(abs(value), number)
+    told = f"{'+' if value > 0.0 else '-'}{size}" if float(size) else "0"
     if expected is None:
         return told
     return f"{told}  {'within' if abs(value) <= expected else 'beyond'} the {expected:.2g} expected from noise"

@@ -56,6 +56,7 @@ class Compared:
     numbers: tuple[Number, ...]
     agreements: tuple[Agreement, ...]  # with the first run, from the second on
     same_truth: bool  # one seed, scenario and testbed: what was estimated was the same
+    same_times: bool  # measured at the same times of their clocks: what moves and drifts was where it was
 
 
 def compare(runs: Sequence[Run]) -> Compared:
@@ -64,8 +65,16 @@ def compare(runs: Sequence[Run]) -> Compared:
     keys = {setting.key for setting in settings}
     truth = not any(key == "seed" or key.startswith(("testbed", "profiles", "scenario.array", "scenario.user", "scenario.signal")) for key in keys)
     return Compared(
-        tuple(run.name for run in runs), _heads(runs), settings, tuple(_numbers(runs)), tuple(agreement(runs[0], run) for run in runs[1:]), truth
-    )
+        runs=tuple(run.name for run in runs), heads=_heads(runs), settings=settings, numbers=tuple(_numbers(runs)),
+        agreements=tuple(agreement(runs[0], run) for run in runs[1:]), same_truth=truth,
+        same_times=all(_times(run, runs[0]) for run in runs[1:]),
+    )  # fmt: skip
+
+
+def _times(run: Run, first: Run) -> bool:
+    """Whether rounds that both have were measured at the same times."""
+    one, other = ({event["round"]: event["t"] for event in each.of("measured")} for each in (run, first))
+    return all(abs(one[number] - other[number]) <= SAME_TIME_S for number in one.keys() & other.keys())
 
 
 # -- settings --------------------------------------------------------------------------------------------------------------------------------

@@ -123,6 +123,13 @@ def test_what_drifts_is_compared_where_it_was_seen_at_one_time(unit, later, of, 
     assert agreement(one, other).of == of and agreement(one, other).inside == 0
 
 
+def test_a_note_says_that_runs_measured_at_other_times(tmp_path, capsys):
+    place = ([9.0, -4.0, 1.0], np.eye(3))
+    runs = [made(tmp_path, targets=[(*place, 2.0)]), made(tmp_path, OTHER, depth="nodes", targets=[(*place, 5.0)])]
+    assert said(runs, capsys)[-1] == "note        measured at other times: what walks stood elsewhere, what drifts had drifted"
+    assert said([runs[0], runs[0]], capsys)[-1].startswith("estimates")
+
+
 def mapped(folder, name, predicted, variance):
     """A run that has mapped one rail at 50 points."""
     with RunWriter.create(folder, name, inputs={}, versions={}, scenario_name="x", command="", seed=1, depth="process") as writer:
