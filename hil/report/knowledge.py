@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hil.records import Run
 from hil.report import look
-from hil.report.facts import Facts, counted, number
+from hil.report.facts import Facts, counted
 from hil.report.rail import rails
 from hil.report.target import fixes
 
@@ -87,8 +87,8 @@ def finding(found: list[Kind]) -> str:
     values = [value for kind in found for value, sure in kind.ratio if sure]
     parts = []
     if values:
-        most = max(values)
-        parts.append(f"{counted(len(values), 'standard deviation')} from {number(min(values), 2)} to {number(most, 2)} times the bound")
+        middle, most = (f"{value:.2f}" if value < 10.0 else f"{value:.0f}" for value in (float(np.median(values)), max(values)))
+        parts.append(f"{counted(len(values), 'standard deviation')} {middle} times the bound in the median, {most} at most")
     held, judged = (sum(kind.within[i] for kind in found) for i in (0, 1))
     if judged:
         parts.append(f"{held} of {judged} errors that are known ({100 * held / judged:.0f} %) lie in their 95 % region")
@@ -147,9 +147,7 @@ def _column(axes: Axes, lines: list[Kind], name: str) -> None:
     axes.axvline(1.0, color=look.BOUND, lw=1.4, ls=(0, (1, 1.3)), zorder=2)
     if name == "error":
         axes.axvspan(1.731, 1.960, color=look.FAINT, lw=0, zorder=1)  # where 95 % of errors end: complex 1.73, real 1.96
-    axes.set_xscale("log")
-    look.plain_decades(axes.xaxis)
-    axes.set_xlim(low / 1.25, high * 1.25)
+    look.logarithmic(axes, "x", low / 1.25, high * 1.25)
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)

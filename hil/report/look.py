@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 from collections.abc import Iterator
@@ -75,13 +76,20 @@ def marker(designer: str) -> dict[str, Any]:
     return {"marker": MARKERS.get(designer, "P"), "markerfacecolor": face, "markeredgecolor": hue(designer), "markeredgewidth": 1.2}
 
 
-def plain_decades(axis: Any) -> None:
-    """Ticks of a logarithmic axis (axes.xaxis, axes.yaxis) as 0.1, 0.2, 0.5, not as powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def logarithmic(axes: Axes, which: str, low: float, high: float) -> None:
+    """A logarithmic x or y axis from low to high with ticks as 0.1, 0.2, 0.5, not as powers of ten, and few enough to be read."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    decades = math.log10(high / low)
+    steps = (1.0, 2.0, 5.0) if decades < 1.8 else (1.0,)
+    every = 1 if decades < 4.5 else math.ceil(decades / 4.0)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    axis.set_major_locator(FixedLocator([step * 10.0**power for power in powers if power % every == 0 for step in steps]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
+    (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
 
 
 @contextmanager

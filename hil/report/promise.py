@@ -59,9 +59,9 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str]:
         axes.set_xlim(start, end)
         axes.set_ylim(*_limits(found))
         _labels(axes, found, end)
-        axes.set_xticks(
-            [0.0] * bool(baselines) + list(range(1, last + 1)), ["0\nbaselines"] * bool(baselines) + [str(n) for n in range(1, last + 1)]
-        )
+        every = max(1, -(-last // 20))
+        named = [number for number in range(1, last + 1) if number % every == 0]
+        axes.set_xticks([0.0] * bool(baselines) + named, ["0\nbaselines"] * bool(baselines) + [str(number) for number in named])
         axes.tick_params(axis="x", length=0)
         axes.set_xlabel("round", labelpad=-4.0 if baselines else 4.0)
         axes.set_ylabel("SINR of the worst user and block, dB")

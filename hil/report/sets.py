@@ -113,6 +113,7 @@ def _ball(axes: Axes, ball: Ball, height: int, names: list[str]) -> None:
         axes.barh(height, width, 0.68, left=left, color=_shade(index, len(names)), edgecolor="white", linewidth=0.6, zorder=3)
         left += width
     if not math.isnan(ball.least):
+        axes.plot([100 * ball.least] * 2, [height - 0.34, height + 0.34], color="white", lw=2.2, zorder=4)  # to be seen on the dark part
         axes.plot([100 * ball.least] * 2, [height - 0.45, height + 0.45], color=look.INK, lw=1.4, ls=(0, (1, 1.0)), zorder=4)
 
 

@@ -212,7 +212,13 @@ def _density(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits:
     if one.silence is not None and one.silence.unit == one.spectrum.unit:
         axes.plot(one.silence.hertz / 1e6, one.silence.db, color=look.SOFT, lw=0.8, zorder=2)
         axes.annotate(
-            "silence", (0.0, float(np.median(one.silence.db))), xytext=(0, 5), textcoords="offset points", color=look.SOFT, fontsize=8, ha="center"
+            "silence",
+            (-0.5 * half / 1e6, float(np.median(one.silence.db))),
+            xytext=(0, 5),
+            textcoords="offset points",
+            color=look.SOFT,
+            fontsize=8,
+            ha="center",
         )
     axes.annotate("used band", (0.0, limits[1]), xytext=(0, -2), textcoords="offset points", color=look.SOFT, fontsize=8, ha="center", va="top")
     for place, value, align, inwards in ((-end, one.acpr[0], "left", 2), (end, one.acpr[1], "right", -2)):
@@ -279,7 +285,7 @@ def _constellation(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, l
     lines = [f"EVM {100 * one.evm:.1f} %", f"  = {number(20 * math.log10(one.evm))} dB"] if one.evm > 0 else []
     lines += [f"{errors} bit errors", f"  in {bits:,}".replace(",", "\N{THIN SPACE}")] if bits else []
     lines += [f"{number(float(one.event['rate_bit']), 2)} bit/s/Hz"] if one.event.get("rate_bit") is not None else []
-    if side < 0.62 * box.width * look.WIDTH:
+    if side < 0.75 * box.width * look.WIDTH:
         axes.text(1.08, 0.98, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=8.5, linespacing=1.4)
 
 

@@ -95,7 +95,7 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
         return None
     clock, wall = sum(sum(bar.clock.values()) for bar in rows), sum(sum(bar.wall.values()) for bar in rows)
     alike = abs(clock - wall) <= _ALIKE * max(clock, wall, 1e-9)
-    height = 1.55 + 0.27 * max(len(rows), 2)
+    height = 1.55 + min(0.27 * max(len(rows), 2), 6.5)  # many rounds share half a page
     with look.figure(height) as fig:
         if alike:
             says = finding(rows)
@@ -141,7 +141,8 @@ def _stack(axes: Axes, rows: list[Bar], wall: bool) -> None:
         if not bar.whole:
             axes.axhspan(height - 0.5, height + 0.5, color="#e6e6e6", lw=0, zorder=0)
             axes.text(left + 0.01 * widest, height, "not whole", va="center", fontsize=8, color=look.SOFT, zorder=4)
-    axes.set_yticks(range(len(rows)), [bar.label for bar in rows])
+    named = range(0, len(rows), -(-len(rows) // 40))
+    axes.set_yticks(named, [rows[i].label for i in named])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0.0, 1.04 * widest)
     axes.tick_params(axis="y", length=0)

@@ -45,7 +45,7 @@ pre { background: #f4f4f4; padding: .6rem .8rem; white-space: pre-wrap; }
  nav { display: none; }
  section { break-before: page; margin: 0; }
  section:first-of-type { break-before: auto; margin-top: 1rem; }
- table, figure { break-inside: avoid; }
+ tr, figure { break-inside: avoid; }
  .warn, pre, .swatch, .tag { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """.replace("FONTS", look.FONTS)

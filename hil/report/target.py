@@ -107,6 +107,9 @@ def finding(found: list[Fix]) -> str:
     text = f"Over {len(known)} fixes the error is {number(ratio)} times its bound (rms)"
     if judged:
         text += f", and {sum(judged)} of {len(judged)} surveyed places lie in their 95 % ellipse"
+    below = sum(not fix.sure for fix in found)
+    if below:
+        text += f", {below} {'was' if below == 1 else 'were'} below threshold"
     return text + f"; the last is {number(known[-1].error, 2)} m off, bound {number(known[-1].crlb, 2)} m"
 
 
@@ -130,8 +133,9 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
             loss = fig.add_axes((0.645, base, 0.345, 0.43 * tall))
             _losses(loss, run, all_fixes)
         below = loss if lost else error
-        turned = any(len(fix.label) > 3 for fix in all_fixes)
-        below.set_xticks(range(len(all_fixes)), [fix.label for fix in all_fixes], rotation=30 if turned else 0, ha="right" if turned else "center")
+        named = [i for i, fix in enumerate(all_fixes) if not fix.round or fix.round % -(-len(all_fixes) // 12) == 0]
+        turned = any(len(all_fixes[i].label) > 3 for i in named)
+        below.set_xticks(named, [all_fixes[i].label for i in named], rotation=30 if turned else 0, ha="right" if turned else "center")
         below.set_xlabel("design or round", labelpad=0.0)
         return look.svg(fig, "target"), says
 
@@ -202,8 +206,8 @@ def _errors(axes: Axes, found: list[Fix]) -> None:
         if not math.isnan(fix.error):
             shape = look.marker(fix.designer) | ({} if fix.sure else {"markerfacecolor": "white"})
             axes.plot([place], [fix.error], ms=6, ls="none", zorder=4, **shape)
-    axes.set_yscale("log")
-    look.plain_decades(axes.yaxis)
+    values = [value for fix in found for value in (fix.error, fix.crlb, fix.std) if value > 0.0]
+    look.logarithmic(axes, "y", min(values, default=0.1) / 1.4, max(values, default=1.0) * 1.4)
     axes.set_xlim(-0.6, len(found) - 0.4)
     axes.set_xticks(range(len(found)))
     axes.grid(axis="x", visible=False)

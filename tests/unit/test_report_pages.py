@@ -153,7 +153,7 @@ def test_estimates_are_gathered_by_what_they_are_of_and_below_threshold_ones_sta
         writer.event("estimated", 0, T, what="evm floor", of="u1", value=0.01, unit="1", above_threshold=True)
     (kind,) = knowledge.kinds(read(tmp_path / NAME))
     assert (kind.what, kind.ratio, kind.test) == ("chain gains", [(1.1, True), (9.0, False)], [(1.2, True), (1.2, False)])
-    assert knowledge.finding([kind]) == "1 standard deviation from 1.10 to 1.10 times the bound; 1 below threshold"
+    assert knowledge.finding([kind]) == "1 standard deviation 1.10 times the bound in the median, 1.10 at most; 1 below threshold"
 
 
 def test_a_set_is_measured_by_its_channel(tmp_path):
