@@ -5,7 +5,6 @@ Hardware and its driver in one: the converter's blocks wait in a ring and grow o
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from hil.clock import Instant
 from hil.device import Capability, Capture, DeviceError, Loss, Setting
-from sim_backend import agc, reception, seeds, transmission
-from sim_backend.converter import on_grid, to_codes, transmit_amplitude
+from sim_backend import limits, reception, reference, seeds, transmission
+from sim_backend.converter import to_codes, transmit_amplitude
 from sim_backend.faults import Fault
 from sim_backend.history import Airing, Program, Tuning
-from sim_backend.oscillator import Oscillator, draw
+from sim_backend.oscillator import Oscillator
 from sim_backend.reception import Receiver, Tuned
 from sim_backend.ring import Ring
 
@@ -33,7 +32,6 @@ LOCK_S = 1e-3  # a retuned synthesiser locks within this, configure waits for it
 READING_S = 1e-4  # standard deviation of a clock reading
 PROGRAMS = 8  # waveforms a radio holds
 LONGEST_CAPTURE = 1 << 27
-GAIN_MODES = ("manual", *agc.LAWS)
 PHASE_EVENTS = ("retune", "rate", "power", "buffer")  # upon which a part may draw its synthesisers' phases anew
 FAR_OFF = 1_000_000_000  # hertz from where a synthesiser that does not lock is: nothing comes through
 
@@ -82,25 +80,8 @@ class Radio:
             return self._version
 
     def reference(self, at: Instant) -> tuple[Oscillator, float]:
-        """The oscillator in force at an instant, and cycles that a phase counted with it needs per hertz of carrier.
-
-        Whatever happens to it, clock and phase go on where they were; only a step of the clock moves the one and not the other.
-        """
-        oscillator, per_hertz = self._oscillator, 0.0
-        for fault in self._world.faults.all(self.name, *reception.CLOCK_KINDS):
-            if at < fault.begins:
-                break
-            if fault.what == "clock-step":
-                oscillator = replace(oscillator, offset=oscillator.offset - 1e-9 * fault["step_ns"])
-                continue
-            if fault.what == "frequency-step":
-                after = replace(oscillator, constant=oscillator.constant + 1e-6 * fault["step_ppm"])
-            else:
-                after = draw({"class": "ocxo"}, self._world.emulated.seed, f"{self.name} unlocked at {fault.at_s}")
-                after = replace(after, constant=after.constant + oscillator.error(fault.begins)[1] - after.error(fault.begins)[1])
-            ahead = after.error(fault.begins)[0] - oscillator.error(fault.begins)[0]
-            oscillator, per_hertz = replace(after, offset=oscillator.offset + ahead), per_hertz - ahead
-        return oscillator, per_hertz
+        """The oscillator in force at an instant, and cycles that a phase counted with it needs per hertz of carrier."""
+        return reference.in_force(self._oscillator, self._world.faults, self.name, self._world.emulated.seed, at)
 
     def supports(self, what: str) -> bool:
         has = {"transmit": self._capability.transmit_channels > 0, "receive": self._capability.receive_channels > 0}
@@ -112,7 +93,7 @@ class Radio:
         with self._silent_on_error():
             self._open()
             self.mute()
-            became = self._became(setting)
+            became = limits.became(self.name, self._capability, setting, self._really)
             with self._lock:
                 became = self._tune(became)
             self._world.clock.sleep(LOCK_S)
@@ -121,7 +102,7 @@ class Radio:
     def load(self, version: int, waveform: NDArray[np.complex64]) -> None:
         with self._silent_on_error():
             self._open()
-            samples = self._checked(waveform)
+            samples = limits.waveform(self.name, self._capability, waveform)
             codes, saturated = to_codes(samples, self._capability.bits)
             if fault := self._fault("dac-wrap"):
                 full = 1 << (self._capability.bits - 1)
@@ -327,63 +308,6 @@ class Radio:
         """The host's clock at `at`, as well as a host reads it."""
         return at.after(READING_S * float(seeds.generator(self._world.seed, self.name, "reading", number).standard_normal()))
 
-    def _became(self, asked: Setting) -> Setting:
-        """What the hardware makes of a setting: whole hertz, gains on their grid and within their range."""
-        limits = self._capability
-        for key, value, (least, most) in (
-            ("carrier_hz", asked.carrier_hz, limits.carrier_hz),
-            ("sample_rate_hz", asked.sample_rate_hz, limits.sample_rate_hz),
-        ):
-            if not (math.isfinite(value) and least <= value <= most):
-                raise self._error(
-                    "out-of-range", f"{key} cannot be set", f"{value:g}", f"{least:g} .. {most:g}", "choose one within the range"
-                )
-        if asked.gain_mode not in GAIN_MODES:
-            raise self._error("out-of-range", "no such gain mode", f"{asked.gain_mode}", " | ".join(GAIN_MODES))
-        before = self._really
-        return Setting(
-            carrier_hz=float(round(asked.carrier_hz)),
-            sample_rate_hz=float(round(asked.sample_rate_hz)),
-            receive_gain_db=self._gains(
-                "receive_gain_db", asked.receive_gain_db, limits.receive_channels, limits.receive_gain_db, limits.receive_gain_step_db,
-                before.receive_gain_db if before else (limits.receive_gain_db[0],) * limits.receive_channels,
-            ),
-            attenuation_db=self._gains(
-                "attenuation_db", asked.attenuation_db, limits.transmit_channels, limits.attenuation_db, limits.attenuation_step_db,
-                before.attenuation_db if before else (limits.attenuation_db[1],) * limits.transmit_channels,
-            ),
-            gain_mode=asked.gain_mode,
-        )  # fmt: skip
-
-    def _gains(
-        self, key: str, asked: tuple[float, ...], channels: int, reach: tuple[float, float], step: float, before: tuple[float, ...]
-    ) -> tuple[float, ...]:
-        """One per channel, or none to leave them as they are."""
-        if not asked:
-            return before
-        if len(asked) != channels:
-            raise self._error("bad-setting", f"{key} needs one value per channel", f"{len(asked)} values", f"{channels} or none")
-        if not all(math.isfinite(value) for value in asked):
-            raise self._error("bad-setting", f"{key} must be finite", f"{asked}", f"{reach[0]:g} .. {reach[1]:g} dB")
-        return tuple(on_grid(value, *reach, step) for value in asked)
-
-    def _checked(self, waveform: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        limits = self._capability
-        if limits.transmit_channels == 0:
-            raise self._error("no-transmitter", "cannot load a waveform", "0 transmit channels", "a radio that transmits")
-        samples = np.asarray(waveform)
-        if samples.dtype.kind not in "cf" or samples.ndim != 2 or samples.shape[0] != limits.transmit_channels or samples.shape[1] < 1:
-            shape = f"{limits.transmit_channels} channels x samples, complex"
-            raise self._error("bad-waveform", "wrong shape", f"{samples.shape} of {samples.dtype}", shape)
-        if samples.shape[1] > limits.longest_waveform:
-            raise self._error("bad-waveform", "too long", f"{samples.shape[1]} samples", f"{limits.longest_waveform}")
-        peak = float(max(np.abs(samples.real).max(), np.abs(samples.imag).max()))
-        if not peak <= 1.0:  # also when it is not a number
-            raise self._error(
-                "bad-waveform", "beyond full scale", f"peak {peak:g}", "real and imaginary part within -1 .. 1", "scale it down"
-            )
-        return samples.astype(np.complex64)
-
     def _tuned(self) -> Setting:
         if self._setting is None:
             raise self._error("not-configured", "has no setting yet", fix="configure it first")
@@ -397,7 +321,7 @@ class Radio:
             raise self._error("closed", "is closed", fix="open it again")
 
     def _error(self, id: str, what: str, found: str = "", allowed: str = "", fix: str = "") -> DeviceError:
-        return DeviceError(id, what, where=self.name, found=found, allowed=allowed, fix=fix)
+        return limits.refusal(self.name, id, what, found, allowed, fix)
 
     @contextmanager
     def _silent_on_error(self) -> Iterator[None]:
@@ -406,8 +330,3 @@ class Radio:
         except BaseException:
             self.mute()
             raise
-
-
-def with_bits(capability: Capability, bits: int | None) -> Capability:
-    """The part's capability, with other converters where the emulated bench has them."""
-    return capability if bits is None else replace(capability, bits=bits)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hil.clock import Instant
 from hil.device import Capability
-from sim_backend import agc, ring, seeds, symptoms
+from sim_backend import agc, reference, ring, seeds, symptoms
 from sim_backend.history import Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.oscillator import Oscillator
@@ -29,8 +29,7 @@ PIPELINE = 28  # samples from the antenna port to the host's buffer, at any rate
 UNLOCKED_S, UNLOCKED_NOISE = 300e-6, 10.0  # after a retune, and by how much its phase noise is larger
 TRANSIENT_S, TRANSIENT_STEPS = 20e-6, 4  # in which a new gain comes about
 MEMORY = 64  # tunings remembered
-CLOCK_KINDS = ("clock-step", "frequency-step", "reference-unlock")
-LO_KINDS = ("lo-phase-jump", *CLOCK_KINDS)
+LO_KINDS = ("lo-phase-jump", *reference.KINDS)
 
 Run = tuple[Tuning, int, int]  # a tuning, the first tick under it, samples
 
@@ -62,12 +61,12 @@ def jumps(world: World, name: str, after: Instant, until: Instant) -> float:
 
 
 class Receiver:
-    """One radio's receive side. reference: the oscillator in force at an instant, and cycles of its phase per hertz of carrier."""
+    """One radio's receive side. clock: the oscillator in force at an instant, and cycles of its phase per hertz of carrier."""
 
     def __init__(
-        self, world: World, name: str, capability: Capability, reference: Callable[[Instant], tuple[Oscillator, float]]
+        self, world: World, name: str, capability: Capability, clock: Callable[[Instant], tuple[Oscillator, float]]
     ) -> None:
-        self._world, self._name, self._capability, self._reference = world, name, capability, reference
+        self._world, self._name, self._capability, self._clock = world, name, capability, clock
         self._book: list[Tuned] = []
 
     def tune(self, tuned: Tuned, *, anew: bool) -> None:
@@ -108,7 +107,7 @@ class Receiver:
     # ------------------------------------------------------------------------------------------------------------------------------
 
     def _ticks(self, at: Instant | None, rate: int) -> int:
-        return 1 << 62 if at is None else self._reference(at)[0].next_tick(at, rate)
+        return 1 << 62 if at is None else self._clock(at)[0].next_tick(at, rate)
 
     def _runs(self, first: int, count: int) -> list[Run]:
         """The window cut where the tuning changes."""
@@ -144,7 +143,7 @@ class Receiver:
         if not self._world.faults.all(self._name, *LO_KINDS):
             return tuning
         at = tuning.oscillator.tick(tick - PIPELINE, tuning.rate).after(1e-6)  # a step of the clock may leave a tick just before it
-        oscillator, per_hertz = self._reference(at)
+        oscillator, per_hertz = self._clock(at)
         turn = tuning.carrier * per_hertz + jumps(self._world, self._name, tuned.retuned, at)
         return replace(tuning, oscillator=oscillator, phase=(tuning.phase + turn) % 1.0)
 

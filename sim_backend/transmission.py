@@ -10,6 +10,7 @@ import numpy as np
 
 from hil.clock import Instant
 from hil.units import from_db
+from sim_backend import reference
 from sim_backend.faults import Faults
 from sim_backend.history import Airing
 from sim_backend.oscillator import Oscillator
@@ -17,13 +18,13 @@ from sim_backend.oscillator import Oscillator
 PIPELINE = 36  # samples from the buffer to the antenna port, at any rate
 LATEST = Instant(1 << 40, 0.0)
 ENDS = ("power-cycle", "node-reboot")
-CHANGES = ("amplifier-gain-drop", "amplifier-death", "lo-phase-jump", "clock-step", "frequency-step", "reference-unlock")
+CHANGES = ("amplifier-gain-drop", "amplifier-death", "lo-phase-jump", *reference.KINDS)
 
 
-def pieces(airing: Airing, faults: Faults, reference: Callable[[Instant], tuple[Oscillator, float]], retuned: Instant) -> list[Airing]:
+def pieces(airing: Airing, faults: Faults, clock: Callable[[Instant], tuple[Oscillator, float]], retuned: Instant) -> list[Airing]:
     """The transmission cut where a fault begins or ends, to its end by a loss of power.
 
-    reference: the oscillator in force at an instant, and cycles of its phase per hertz. retuned: since when the synthesiser runs.
+    clock: the oscillator in force at an instant, and cycles of its phase per hertz. retuned: since when the synthesiser runs.
     """
     name = airing.radio
     ended = [fault.begins for fault in faults.all(name, *ENDS) if airing.start < fault.begins]
@@ -31,7 +32,7 @@ def pieces(airing: Airing, faults: Faults, reference: Callable[[Instant], tuple[
     edges = [airing.start, *faults.edges(name, CHANGES, airing.start, stop or LATEST)]
     out = []
     for begin, end in zip(edges, [*edges[1:], stop]):
-        oscillator, per_hertz = reference(begin.after(1e-9))
+        oscillator, per_hertz = clock(begin.after(1e-9))
         jumped = sum(fault["cycles"] for fault in faults.begun(name, "lo-phase-jump", retuned, begin))
         amplitude = airing.amplitude.copy()
         for kind in ("amplifier-gain-drop", "amplifier-death"):

@@ -22,11 +22,12 @@ from sim_backend.faults import Faults
 from sim_backend.faults import parse as parse_faults
 from sim_backend.history import Airing, Phase, Tuning
 from sim_backend.kernels import BLOCK
+from sim_backend.limits import with_bits
 from sim_backend.medium import Medium
 from sim_backend.motion import Journey
 from sim_backend.obstacles import Obstacles
 from sim_backend.oscillator import Oscillator, draw
-from sim_backend.radio import PHASE_EVENTS, Radio, with_bits
+from sim_backend.radio import PHASE_EVENTS, Radio
 from sim_backend.scene import Fittings, Room, antennas, draw_scatterers, draw_target
 from sim_backend.settings import Emulated
 from sim_backend.stage import Stage, journey, neighbours
