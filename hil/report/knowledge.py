@@ -51,10 +51,13 @@ def kinds(run: Run) -> list[Kind]:
 
 
 def ratios(std: Any, bound: Any) -> NDArray[np.float64]:
-    """(entry,) of values that are numbers or nested lists, where both are known and the bound is not zero."""
+    """(entry,) of values that are numbers or even nested lists, where both are known and the bound is not zero."""
     if std is None or bound is None:
         return np.zeros(0)
-    left, right = (np.ravel(np.array(value, dtype=float)) for value in (std, bound))
+    try:
+        left, right = (np.ravel(np.array(value, dtype=float)) for value in (std, bound))
+    except (TypeError, ValueError):  # named or ragged: no ratio to be drawn
+        return np.zeros(0)
     if left.shape != right.shape:
         return np.zeros(0)
     return (left / np.where(right > 0.0, right, np.nan))[np.isfinite(left) & (right > 0.0)]

@@ -141,7 +141,7 @@ def test_a_capture_that_was_not_copied_leaves_the_rest_of_the_page(tmp_path):
 def test_ratios_take_numbers_lists_and_pairs_and_leave_out_what_is_not_known():
     assert knowledge.ratios(2.0, 1.0).tolist() == [2.0] and knowledge.ratios([[2.0, 3.0]], [[1.0, 2.0]]).tolist() == [2.0, 1.5]
     assert knowledge.ratios([1.0, None], [1.0, 1.0]).tolist() == [1.0] and knowledge.ratios([1.0], [0.0]).tolist() == []
-    for std, bound in ((None, 1.0), (1.0, None), ([1.0, 2.0], [1.0])):
+    for std, bound in ((None, 1.0), (1.0, None), ([1.0, 2.0], [1.0]), ({"gain": 1.0}, {"gain": 1.0}), ([[1.0], 2.0], [1.0, 2.0])):
         assert len(knowledge.ratios(std, bound)) == 0
 
 
