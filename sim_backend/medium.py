@@ -37,6 +37,7 @@ Still = tuple[Hashable, int]  # a geometry and the age of a transmission, in AGE
 AGE_S = 4.0  # a table holds for so long: oscillators drift, and the path phase runs at the actual frequency
 MOST_BINS = 1 << 22
 STRETCH = 16  # blocks that are added to at a time
+STATION_S = 3e-4  # at most, from one look at the scene to the next; what moves is taken as straight in between
 PLAN = 256  # blocks of a receiver's grid for which rays are bundled alike
 
 
@@ -119,21 +120,48 @@ class Window(NamedTuple):
     first: int  # receiver tick of the first sample, a multiple of BLOCK
     whole: NDArray[np.int64]  # (block end,)
     fraction: NDArray[np.float64]
+    stride: int  # blocks from station to station, a power of two
+    station_whole: NDArray[np.int64]  # (station,) every `stride` blocks of the receiver's grid, from the last before the window
+    station_fraction: NDArray[np.float64]
     first_cell: int  # of the receiver's course
     cells: Floats
 
     @classmethod
     def of(cls, tuning: Tuning, first: int, blocks: int) -> Window:
         oscillator, rate = tuning.oscillator, tuning.rate
-        whole, fraction = np.empty(blocks + 1, np.int64), np.empty(blocks + 1)
-        begin, end = oscillator.tick(first, rate), oscillator.tick(first + blocks * BLOCK, rate)
+        stride = 1 << max(0, math.floor(math.log2(STATION_S * rate / BLOCK)))
+        step = stride * BLOCK
+        before, after = first // step, -(-(first // BLOCK + blocks) // stride)
+        begin, end = oscillator.tick(before * step, rate), oscillator.tick(after * step, rate)
         first_cell, last = (at.whole * kernels.CELLS + math.floor(at.fraction * kernels.CELLS) for at in (begin, end))
         cells = _course(oscillator, first_cell, last - first_cell + 1)
+        sizes = blocks + 1, after - before + 1
+        (whole, fraction), (there, then) = [(np.empty(size, np.int64), np.empty(size)) for size in sizes]
         kernels.tick_instants(oscillator.head, cells, first_cell, rate, first, BLOCK, whole, fraction)
-        return cls(first, whole, fraction, first_cell, cells)
+        kernels.tick_instants(oscillator.head, cells, first_cell, rate, before * step, step, there, then)
+        return cls(first, whole, fraction, stride, there, then, first_cell, cells)
 
-    def instants(self, begin: int = 0, end: int | None = None) -> list[Instant]:
-        return [Instant(int(w), float(f)) for w, f in zip(self.whole[begin:end], self.fraction[begin:end])]
+    @property
+    def offset(self) -> int:
+        """Blocks of the window's begin after the first station."""
+        return self.first // BLOCK % self.stride
+
+    def instant(self, end: int) -> Instant:
+        return Instant(int(self.whole[end]), float(self.fraction[end]))
+
+    @property
+    def stations(self) -> list[Instant]:
+        return [Instant(int(w), float(f)) for w, f in zip(self.station_whole, self.station_fraction)]
+
+    def between(self, values: NDArray[Any], station: int, begin: int, end: int) -> NDArray[Any]:
+        """What was found at stations, the first of them number `station`, at the ends of blocks [begin, end], straight in between."""
+        low, rest = np.divmod(self.offset + np.arange(begin, end + 1), self.stride)
+        low -= station
+        share = (rest / self.stride).reshape(-1, *[1] * (values.ndim - 1))
+        return np.ascontiguousarray(values[low] + share * (values[np.minimum(low + 1, len(values) - 1)] - values[low]))
+
+    def instants(self) -> list[Instant]:
+        return [Instant(int(w), float(f)) for w, f in zip(self.whole, self.fraction)]
 
     def track(self, phase_noise: Phase, lag: float = 0.0) -> tuple[NDArray[np.float32], int]:
         """Phase noise of a synthesiser over the window and `lag` seconds before it, on the grid of true time, and the number of its first
@@ -163,7 +191,8 @@ class Medium:
         heard = [a for a in airings if a.channels.size and a.overlaps(ends[0].after(-1e-3), ends[-1])]
         noisy = tuning.phase_noise[1] > 0.0 or any(airing.phase_noise[1] > 0.0 for airing in heard)
         receiver = self._unsteadiness(tuning, window) if noisy else np.zeros(0, np.float32)
-        parts = [part for airing in heard for part in self._parts(tuning, airing, window, ends, receiver, out_re, out_im)]
+        stations = window.stations
+        parts = [part for airing in heard for part in self._parts(tuning, airing, window, stations, receiver, out_re, out_im)]
         for at in range(0, len(ends) - 1, STRETCH):  # short enough for the nearest memory to hold what all add to
             for begin, end, play in parts:
                 low, high = max(begin, at), min(end, at + STRETCH)
@@ -175,28 +204,19 @@ class Medium:
         tuning: Tuning,
         airing: Airing,
         window: Window,
-        ends: list[Instant],
+        stations: list[Instant],
         receiver: NDArray[np.float32],
         out_re: NDArray[np.float32],
         out_im: NDArray[np.float32],
     ) -> list[Part]:
         """What a transmission adds: runs of blocks [begin, end), and the call that adds any blocks [low, high) of them."""
         pair, scene = (airing.radio, tuning.radio), self._scene
-        tx, rx = airing.oscillator, tuning.oscillator
-        relation = np.empty((6, len(ends)))
-        kernels.relate(
-            rx.head, window.cells, tuning.carrier, tx.head, _course(tx, window.first_cell, window.cells.shape[0]), airing.carrier,
-            airing.rate, airing.first_tick, airing.program.period, window.first_cell, window.whole, window.fraction, relation,
-        )  # fmt: skip
+        relation = self._related(tuning, airing, window, window.whole, window.fraction)
         gate = self._gate(airing, tuning)
-        runs = self._stretches(airing, tuning, ends)
-        moving = []
-        for begin, end, still in runs:
-            if still is None:
-                at = ends if (begin, end) == (0, len(ends) - 1) else ends[begin : end + 1]  # the scene knows a list that it has seen
-                moving.append((begin, end, scene.static, scene.static(*pair, at)))
-        moving.append((0, len(ends) - 1, scene.moving, scene.moving(*pair, ends)))
-        longest = max([gate.longest] + [float(rays.delay.max()) for _, _, _, rays in moving if rays.delay.size])
+        runs = self._stretches(airing, tuning, window, stations)
+        moving = [(begin, end, scene.static) for begin, end, still in runs if still is None] + [(0, window.whole.size - 1, scene.moving)]
+        rays = {look: look(*pair, stations) for _, _, look in moving}
+        longest = max([gate.longest] + [float(found.delay.max()) for found in rays.values() if found.delay.size])
         track, first = window.track(airing.phase_noise, longest) if receiver.size else (receiver, 0)
 
         def common(table: Table, low: int, high: int) -> tuple[Any, ...]:
@@ -208,12 +228,16 @@ class Medium:
             )  # fmt: skip
 
         def still_part(begin: int, end: int, key: Still) -> Part:
-            table = self._response(airing, tuning, key, ends[begin])
+            table = self._response(airing, tuning, key, window.instant(begin))
             return begin, end, lambda low, high: sweep.still(*common(table, low, high), table.delay, out_re, out_im)
 
-        def moving_part(begin: int, end: int, plan: Ints, rays: Rays) -> Part:
+        def moving_part(begin: int, end: int, plan: Ints, found: Rays) -> Part:
             table = self._signals(airing, tuning)
-            sides = _factored(rays, plan, np.ascontiguousarray(relation[:, begin : end + 1]), airing, table)
+            low, high = (window.offset + begin) // window.stride, -(-(window.offset + end) // window.stride)
+            there, then = window.station_whole[low : high + 1], window.station_fraction[low : high + 1]
+            near = Rays(found.delay[low : high + 1], found.gain[low : high + 1])
+            sides = _factored(near, plan, self._related(tuning, airing, window, there, then), airing, table)
+            sides = tuple(window.between(side, low, begin, end) for side in sides)
 
             def play(low: int, high: int) -> None:
                 here = [side[low - begin : high - begin + 1] for side in sides]
@@ -222,11 +246,21 @@ class Medium:
             return begin, end, play
 
         parts = [still_part(begin, end, still) for begin, end, still in runs if still is not None]
-        for begin, end, look, rays in moving:
-            if rays.delay.size:
-                for low, high, plan in self._plans(airing, tuning, window, begin, end, look):
-                    parts.append(moving_part(low, high, plan, Rays(*(part[low - begin : high - begin + 1] for part in rays))))
+        for begin, end, look in moving:
+            if rays[look].delay.size:
+                plans = self._plans(airing, tuning, window, begin, end, look)
+                parts += [moving_part(low, high, plan, rays[look]) for low, high, plan in plans]
         return parts
+
+    @staticmethod
+    def _related(tuning: Tuning, airing: Airing, window: Window, whole: Ints, fraction: Floats) -> Floats:
+        tx, rx = airing.oscillator, tuning.oscillator
+        relation = np.empty((6, whole.size))
+        kernels.relate(
+            rx.head, window.cells, tuning.carrier, tx.head, _course(tx, window.first_cell, window.cells.shape[0]), airing.carrier,
+            airing.rate, airing.first_tick, airing.program.period, window.first_cell, whole, fraction, relation,
+        )  # fmt: skip
+        return relation
 
     @staticmethod
     def _plans(airing: Airing, tuning: Tuning, window: Window, begin: int, end: int, look: Look) -> Iterator[tuple[int, int, Ints]]:
@@ -249,22 +283,23 @@ class Medium:
 
         return self._kept(("gate", airing.number, airing.stop, *_tuned(tuning)), build, lambda _: 64)
 
-    def _stretches(self, airing: Airing, tuning: Tuning, ends: list[Instant]) -> list[tuple[int, int, Still | None]]:
-        """Runs of blocks (begin, end, key) with one table each; key None where an antenna moves."""
+    def _stretches(self, airing: Airing, tuning: Tuning, window: Window, stations: list[Instant]) -> list[tuple[int, int, Still | None]]:
+        """Runs of blocks (begin, end, key) with one table each; key None where an antenna moves. They change at stations."""
 
         def age(at: Instant) -> int:
             return math.floor(max(0.0, at.since(airing.start)) / AGE_S)
 
-        pair, blocks = (airing.radio, tuning.radio), len(ends) - 1
-        if not self._scene.moves_within(*pair, ends[0], ends[-1]) and age(ends[0]) == age(ends[-1]):
-            return [(0, blocks, (self._scene.place(*pair, ends[0]), age(ends[0])))]
+        pair, blocks = (airing.radio, tuning.radio), window.whole.size - 1
+        if not self._scene.moves_within(*pair, stations[0], stations[-1]) and age(stations[0]) == age(stations[-1]):
+            return [(0, blocks, (self._scene.place(*pair, stations[0]), age(stations[0])))]
         runs: list[tuple[int, int, Still | None]] = []
-        for b, (begin, end) in enumerate(itertools.pairwise(ends)):
-            key = None if self._scene.moves_within(*pair, begin, end) else (self._scene.place(*pair, begin), age(begin))
+        for number, (before, after) in enumerate(itertools.pairwise(stations)):
+            key = None if self._scene.moves_within(*pair, before, after) else (self._scene.place(*pair, before), age(before))
+            begin, end = (min(max(0, n * window.stride - window.offset), blocks) for n in (number, number + 1))
             if runs and runs[-1][2] == key:
-                runs[-1] = (runs[-1][0], b + 1, key)
+                runs[-1] = (runs[-1][0], end, key)
             else:
-                runs.append((b, b + 1, key))
+                runs.append((begin, end, key))
         return runs
 
     def _response(self, airing: Airing, tuning: Tuning, key: Still, at: Instant) -> Table:
