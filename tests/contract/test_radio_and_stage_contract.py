@@ -251,3 +251,16 @@ def test_who_leaves_late_does_not_stop_who_came_after(tmp_path):
     assert len(called) == 3
     second()
     assert len(called) == 4
+
+
+def test_a_gain_mode_travels():
+    """Over the link of a node and over the world's own socket."""
+    import msgspec
+
+    from hil.link.messages import Configure
+
+    setting = Setting(3.5e9, 15.36e6, (40.0,), (), "slow")
+    for body in (Configure(device="user", setting=setting), wire.Configure(setting)):
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(body), type=type(body)).setting == setting
+    old = msgspec.msgpack.encode({"carrier_hz": 1e9, "sample_rate_hz": 1e6})
+    assert msgspec.msgpack.decode(old, type=Setting).gain_mode == "manual"  # of a record that knew no modes
