@@ -94,7 +94,9 @@ def finding(found: list[Kind]) -> str:
         parts.append(f"{counted(len(values), 'standard deviation')} {middle} times the bound in the median, {most} at most")
     held, judged = (sum(kind.within[i] for kind in found) for i in (0, 1))
     if judged:
-        parts.append(f"{held} of {judged} errors that are known ({100 * held / judged:.0f} %) lie in their 95 % region")
+        known = [value for kind in found for value, sure in kind.error if sure]
+        rms = f", {float(np.sqrt(np.mean(np.square(known)))):.2f} std in the rms" if known else ""
+        parts.append(f"{held} of {judged} known errors ({100 * held / judged:.0f} %) lie in their 95 % region{rms}")
     low = sum(not sure for kind in found for value, sure in kind.ratio + kind.error)
     parts += [f"{low} below threshold"] if low else []
     text = "; ".join(parts)

@@ -124,9 +124,16 @@ def svg(fig: Figure, name: str) -> bytes:
     text = buffer.getvalue().decode()
     text = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(href="#|url\(#)([^")]+)', rf"\1{name}-\2", text)
-    text = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number.group()):.2f}".rstrip("0").rstrip("."), text)
+    text = re.sub(r"<[^>]+>", lambda tag: _LONG.sub(_shorter, tag.group()), text)  # in tags only: what is written stays as it is
     text = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", FONTS.replace('"', "'"), text)
     return text.encode()
+
+
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+
+
+def _shorter(number: re.Match[str]) -> str:
+    return f"{float(number.group()):.2f}".rstrip("0").rstrip(".")
 
 
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"

@@ -1,6 +1,7 @@
 """What the report says, against numbers worked out by hand."""
 
 import json
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from hil.clock import Instant, VirtualClock
 from hil.records import RunWriter, read
-from hil.report import facts, gain_split, place, rail, spent
+from hil.report import facts, gain_split, look, place, rail, spent
 from hil.report.answer import sentences
 from hil.report.facts import number, promise_kept
 from hil.report.look import spread
@@ -307,3 +308,10 @@ def test_json_is_all_the_report_needs(tmp_path):
     """No field of run.json beyond those of a run is looked at: a folder copied to another machine makes the same report."""
     run = run_of(tmp_path, [row(1, "robust", "u1", 15.0, 17.0, 16.9)])
     assert set(json.loads((run.folder / "run.json").read_text())) >= {"name", "command", "seed", "depth", "versions", "inputs", "host"}
+
+
+def test_a_figures_text_keeps_its_digits_and_its_lines_lose_theirs():
+    with look.figure(1.0) as fig:
+        fig.text(0.123456789, 0.5, "0.00125 m")
+        drawn = look.svg(fig, "digits").decode()
+    assert "0.00125" in drawn and not re.search(r'="[^"]*\d\.\d{3,}', drawn.split("</metadata>")[-1])
