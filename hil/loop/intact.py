@@ -25,18 +25,18 @@ def intact(capture: Capture, frame: Frame, near_hz: float | None = None, least_s
         found = carrier.acquire(capture, frame)
     whole = loss.clean(capture, frame, found)
     least = (least_symbols or frame.symbols) + 1
-    if whole.jumps and whole.capture.samples.shape[-1] < least * frame.numerology.symbol_samples:
-        raise HilError("samples-lost", "no stretch without a loss is long enough", where=capture.device, found="; ".join(map(str, whole.jumps)),
-                       allowed=f"{least} symbols in a row", fix="capture again; fewer channels or a lower rate if it goes on")  # fmt: skip
+    long = whole.capture.samples.shape[-1] // frame.numerology.symbol_samples
+    if long < least:
+        raise HilError("samples-lost", "no stretch without a loss is long enough", where=capture.device,
+                       found="; ".join((f"{long} symbols", *map(str, whole.jumps))), allowed=f"{least} symbols in a row",
+                       fix="capture again; fewer channels or a lower rate if it goes on")  # fmt: skip
     return whole
 
 
 def of_version(whole: Clean, frame: Frame, version: int, before: Iterable[int]) -> Clean:
-    """The same, if its marks are of `version`; HilError `wrong-reference` where they are of one pushed `before`."""
+    """The same, if its marks are of `version`; HilError `wrong-reference` where they are of one pushed `before`, or of none of them."""
     found = carrier.refine(whole.capture, frame, whole.acquisition)
-    heard = marks.check(whole.capture, frame, found, [version, *before])
-    if heard.version is not None:
-        heard.expect(version, whole.capture.device)
+    marks.check(whole.capture, frame, found, [version, *before]).expect(version, whole.capture.device)
     return whole
 
 

@@ -78,6 +78,7 @@ class Lab:
         self.user_channel = {user: self.testbed.wire_of(user).channels[0] for user in self.users}
         self._version = 0
         self._on_air: int | None = None
+        self._heard: dict[str, str] = {}  # radio -> hash of its last capture
         self._loaded: dict[int, dict[str, tuple[float, ...]]] = {}
 
     # -- words ---------------------------------------------------------------------------------------------------------------------------
@@ -213,7 +214,8 @@ class Lab:
     # -- receiving -----------------------------------------------------------------------------------------------------------------------
 
     def capture(self, name: str, purpose: str, samples: Mapping[str, int], transmitter: str | None = None) -> dict[str, Taken]:
-        """Radio -> capture, all side by side, recorded as rNNN-NAME-RADIO. DeviceError `clipped` above 1 % at the rails."""
+        """Radio -> capture, all side by side, recorded as rNNN-NAME-RADIO. DeviceError `clipped` above 1 % at the rails, `stale-capture`
+        where a radio gives the samples that it gave before."""
         rate = self.scenario.signal.sample_rate_hz
         longest = max(samples.values()) / rate
         version = self._on_air
@@ -233,6 +235,11 @@ class Lab:
             self.event("captured", file=file, sha512=digest, device=radio, purpose=purpose, samples=capture.samples.shape[-1],
                        version=version, positions=points[radio], loss=str(capture.loss), clipped=capture.clipped,
                        **({"transmitter": transmitter} if transmitter else {}))  # fmt: skip
+            if self._heard.get(radio) == digest:
+                raise DeviceError("stale-capture", "the same samples came twice: noise never repeats", where=radio,
+                                  found=f"{file} equals the capture before",
+                                  fix="the receive ring is stuck: restart the device, then hil run --resume")  # fmt: skip
+            self._heard[radio] = digest
             if capture.clipped > 0.01:
                 raise DeviceError("clipped", "the converter is driven beyond its range", where=radio, found=f"{capture.clipped:.1%} of samples",
                                   allowed="1 %", fix="a lower receive gain: raise the level step's head-room")  # fmt: skip

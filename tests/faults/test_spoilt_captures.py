@@ -1,0 +1,57 @@
+"""Captures in which samples are missing or stale: found from the waveform, said, and never silently used."""
+
+import json
+
+import pytest
+from trial_bench import lone_bench, own_designer
+
+import hil
+from hil.errors import HilError
+
+
+def run_of(folder, fault, seed=3):
+    """(rounds or the error, events) of a short trial with faults at the user's radio."""
+    bench = lone_bench(folder / "bench", emulated__fault=fault)
+    with hil.open(bench, seed=seed, runs=folder / "runs", designer=own_designer()) as lab:
+        try:
+            found = lab.run()
+        except HilError as error:
+            found = error
+    events = [json.loads(line) for line in (lab.folder / "events.jsonl").read_text().splitlines()]
+    return found, events
+
+
+def warnings(events):
+    return [event for event in events if event["event"] == "warned"]
+
+
+def test_lost_samples_are_found_in_the_waveform_and_said(tmp_path):
+    """The part reports no loss. What was measured stays what it is without faults, and every warning says how many and where."""
+    whole, quiet = run_of(tmp_path / "a", [])
+    lossy, events = run_of(tmp_path / "b", [{"what": "lost-block", "where": "u1", "at_s": 0.0, "rate_hz": 30.0, "samples": 640}])
+    assert not [event for event in warnings(quiet) if event["id"] == "samples-lost"]
+    told = [event for event in warnings(events) if event["id"] == "samples-lost"]
+    assert told and all("640 samples lost" in event["message"] or event["found"] for event in told)
+    assert lossy[-1].measured == pytest.approx(whole[-1].measured, abs=0.7)
+
+
+@pytest.mark.parametrize("when", ["judged", "placed"])
+def test_a_stuck_receiver_ends_the_trial(tmp_path, when):
+    """It gives again what it gave before: in the measurement a frame of another version, in the sounding the channel of another place."""
+    _, quiet = run_of(tmp_path / "a", [])
+    at = [event["t"] for event in quiet if event["event"] == when][-1]
+    error, events = run_of(tmp_path / "b", [{"what": "stuck-ring", "where": "u1", "at_s": at}])
+    assert isinstance(error, HilError) and error.id == "stale-capture"
+    assert not [event for event in events if event["event"] == "measured"]
+    assert events[-1]["event"] == "ended" and events[-1]["how"] == "fault" and events[-1]["muted"]
+
+
+def test_a_capture_cut_short_is_taken_once_more(tmp_path):
+    """It does not hold a whole frame: the receiver listens again, and the trial goes on with what it hears then."""
+    whole, quiet = run_of(tmp_path / "a", [])
+    heard = next(event for event in quiet if event["event"] == "captured" and "sound-matched-l0" in event["file"])
+    short = {"what": "returns-short", "where": "u1", "at_s": heard["t"] - 0.006, "for_s": 0.006, "share": 0.4}
+    found, events = run_of(tmp_path / "b", [short])
+    assert [event for event in warnings(events) if "it is taken once more" in event["message"]]
+    assert any(event["file"].endswith("sound-matched-l0-ap1-again-u1.sigmf-data") for event in events if event["event"] == "captured")
+    assert found[-1].measured == pytest.approx(whole[-1].measured, abs=0.7)
