@@ -104,7 +104,7 @@ def figure(height: float) -> Iterator[Figure]:
 
 def title(fig: Figure, text: str) -> float:
     """Writes the finding above everything, wrapped; returns how far down it reaches, as a fraction of the height."""
-    lines = textwrap.wrap(re.sub(r"(\d) (?=(?:dB|mm|m|s|ms|Hz|ppm|rad|\N{MICRO SIGN}m)\b|%)", "\\1\N{NO-BREAK SPACE}", text), 74)
+    lines = textwrap.wrap(re.sub(r"(\d) (?=(?:dB|mm|m|s|ms|Hz|ppm|rad|\N{MICRO SIGN}m)\b|%)", "\\1\N{NO-BREAK SPACE}", text), 78)
     height = fig.get_size_inches()[1]
     fig.text(0.012, 1.0 - 0.06 / height, "\n".join(lines), ha="left", va="top", fontsize=10.0, fontweight="bold", linespacing=1.25)
     return 1.0 - (0.10 + 0.19 * len(lines)) / height
