@@ -23,7 +23,7 @@ from typing import Any
 from hil.clock import Instant
 from sim_backend.settings import Emulated
 from sim_backend.sounder import amplifier, clocks, evm, nulling, onair, phasenoise, rail, repeat, taps, tones
-from sim_backend.sounder.budget import Budget, budget
+from sim_backend.sounder.budget import Budget
 from sim_backend.sounder.cable import SILENT, lay
 from sim_backend.sounder.line import Line
 
@@ -64,7 +64,7 @@ def sound(site: Mapping[str, Any], rate: float) -> Sounding:
     retained = amplifier.retained_db(Emulated.parse(emulated).amplifier, full_dbm - BACKOFF_DB)
     air, budgets = onair.measure(site, rate, retained)
     cable = lay(emulated)
-    own = {"a cable of the sounder": budget(cable.world, "ab", cable.rate, taps.USED_HZ, retained_db=retained)}
+    own = {"a cable of the sounder": Budget.of(cable.world, "ab", cable.rate, taps.USED_HZ, retained_db=retained)}
     parts = {"cables, ideal devices": list(exact()), "cables, devices of this bench": list(honest(emulated)), "this bench, on its air": air}
     return Sounding(parts, own | budgets)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hil.units import SPEED_OF_LIGHT
 from sim_backend import interpolator, medium
 from sim_backend.kernels import BLOCK, FINE, MARGIN, TAPS
 from sim_backend.sweep import DRIFT
@@ -28,6 +29,40 @@ class Budget:
     (`radians` and what follows from it) has the other terms alone."""
 
     terms: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        world: World,
+        names: Iterable[str],
+        rate: float,
+        used_hz: float,
+        *,
+        spread_s: float = 0.0,
+        acceleration: float = 0.0,
+        retained_db: float = NOTHING_DB,
+    ) -> Budget:
+        """Of links between the radios `names`.
+
+        used_hz: occupied band. spread_s: largest excess delay over the shortest path. acceleration: of a path's length, m/s^2, of what
+        moves. retained_db: what an amplifier puts beyond the grid that its spectrum is kept on (`amplifier.retained_db`).
+        """
+        oscillators = [world.oscillators[name] for name in names]
+        now = world.now
+        apart = max(abs(a.error(now)[1] - b.error(now)[1]) for a in oscillators for b in oscillators)
+        aged = max(abs(o.error(now.after(medium.AGE_S))[1] - o.error(now)[1]) for o in oscillators)
+        carrier, seconds = world.room.carrier, BLOCK / rate
+        terms = {
+            "interpolator": interpolation_db(used_hz / rate),
+            "coefficients over the block": drift_db(used_hz / rate, apart),
+            "float32": single_db(),
+            "frozen geometry": _power(2 * math.pi * carrier / SPEED_OF_LIGHT * acceleration * seconds**2 / 8),
+            "frozen carrier of a table": _power(2 * math.pi * carrier * spread_s * aged),
+            "retained spectrum": retained_db,
+            "filter shift by drift": shift_db(used_hz, rate, carrier * apart),
+            NOISE_TERM: beyond_grid_db(world.emulated.phase_noise),
+        }
+        return cls(terms)
 
     @property
     def total_db(self) -> float:
@@ -65,40 +100,6 @@ class Budget:
     def hertz(self, seconds: float) -> float:
         """Of a frequency by the phase at the two ends of a stretch."""
         return self.radians / (math.pi * seconds)
-
-
-def budget(
-    world: World,
-    names: Iterable[str],
-    rate: float,
-    used_hz: float,
-    *,
-    spread_s: float = 0.0,
-    acceleration: float = 0.0,
-    retained_db: float = NOTHING_DB,
-) -> Budget:
-    """The budget of links between the radios `names`.
-
-    used_hz: occupied band. spread_s: largest excess delay over the shortest path. acceleration: of a path's length, m/s^2, of what moves.
-    retained_db: what an amplifier puts beyond the grid that its spectrum is kept on (`amplifier.retained`).
-    """
-    oscillators = [world.oscillators[name] for name in names]
-    now = world.now
-    apart = max(abs(a.error(now)[1] - b.error(now)[1]) for a in oscillators for b in oscillators)
-    aged = max(abs(o.error(now.after(medium.AGE_S))[1] - o.error(now)[1]) for o in oscillators)
-    carrier = world.room.carrier
-    seconds = BLOCK / rate
-    terms = {
-        "interpolator": interpolation_db(used_hz / rate),
-        "coefficients over the block": drift_db(used_hz / rate, apart),
-        "float32": single_db(),
-        "frozen geometry": _power(2 * math.pi * carrier / 299_792_458.0 * acceleration * seconds**2 / 8),
-        "frozen carrier of a table": _power(2 * math.pi * carrier * spread_s * aged),
-        "retained spectrum": retained_db,
-        "filter shift by drift": shift_db(used_hz, rate, carrier * apart),
-        NOISE_TERM: beyond_grid_db(world.emulated.phase_noise),
-    }
-    return Budget(terms)
 
 
 def _sum(decibels: Iterable[float]) -> float:

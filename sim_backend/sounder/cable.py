@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hil.clock import Instant, VirtualClock
 from hil.device import Capture, Setting
 from hil.units import SPEED_OF_LIGHT, from_dbm, wavelength
-from sim_backend.history import Airing
+from sim_backend.history import Airing, Tuning
 from sim_backend.world import World, build
 
 CARRIER, RATE = 3.5e9, 15.36e6
@@ -38,6 +38,13 @@ CAPABILITY: Mapping[str, Any] = {
     "receive_full_scale_dbm": -10.0,
     "reports_first_sample": True,
 }
+
+
+def window(world: World, name: str, samples: int) -> tuple[Tuning, int]:
+    """How a radio was tuned at the end of its latest capture, and the tick of the first of its `samples`. A capture that begins while a
+    setting comes about is kept in pieces."""
+    tuning, tick, count = world.truth.windows(name)[-1]
+    return tuning, tick + count - samples
 
 
 def delay(metres: float) -> float:
@@ -95,7 +102,7 @@ class Cable:
     def listen(self, samples: int) -> Heard:
         capture = self.receiver.capture(samples, 60.0)
         full = np.sqrt(from_dbm(self.receiver.capability.receive_full_scale_dbm - np.array(capture.gain_db)))
-        tuning, first, _ = self.world.truth.windows(self.receiver.name)[-1]
+        tuning, first = window(self.world, self.receiver.name, samples)
         middle = tuning.oscillator.tick(first + samples // 2, tuning.rate)
         return Heard(capture.samples.astype(complex) * full[:, None], capture, first, middle)
 

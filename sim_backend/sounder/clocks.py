@@ -10,7 +10,7 @@ import numpy as np
 
 from hil.clock import VirtualClock
 from hil.units import SPEED_OF_LIGHT
-from sim_backend.sounder.budget import budget
+from sim_backend.sounder.budget import Budget
 from sim_backend.sounder.cable import CARRIER, Cable, antenna, lay, radio
 from sim_backend.sounder.estimate import Periods, least_squares, phases, straight, strongest
 from sim_backend.sounder.line import Line
@@ -22,30 +22,30 @@ REACH = 1024
 RADIUS = 20.0  # metres, of the target's circle
 
 
-def offsets(emulated: Mapping[str, Any], where: str, cfo_hz: float, sfo_ppm: float) -> list[Line]:
+def offsets(emulated: Mapping[str, Any], where: str, cfo_hz: float, sfo_ppm: float, seconds: float = 0.1, samples: int = 1_000_000) -> list[Line]:
     """Carrier offset by phase regression over 100 ms; sampling offset by the drift of the delay over 1e6 samples, against the carrier's.
 
     The truth of both is the same regression on what the oscillators really did: within 100 ms a real one wanders by hertz.
     """
     cable = lay(emulated)
     cable.send(tones({0: 0.5}, PERIOD))
-    heard = cable.listen(round(0.1 * cable.rate))
+    heard = cable.listen(round(seconds * cable.rate))
     guess = strongest(heard.port[0][: 1 << 16])
     place, phase = phases(heard.port[0], guess, REACH)
     measured = (straight(place, phase)[0] / (2 * math.pi) + guess) * cable.rate
     truth = straight(place / cable.rate, CARRIER * cable_errors(cable, heard.first, place))[0]
-    arithmetic = budget(cable.world, "ab", cable.rate, 0.0)
-    lines = [Line("carrier offset", where, truth, measured, cfo_hz, "Hz").against(arithmetic.hertz(0.1), arithmetic.worst)]
+    arithmetic = Budget.of(cable.world, "ab", cable.rate, 0.0)
+    lines = [Line("carrier offset", where, truth, measured, cfo_hz, "Hz").against(arithmetic.hertz(seconds), arithmetic.worst)]
 
     airing = cable.send(tones(SENT, PERIOD))
-    heard = cable.listen(1_000_000)
+    heard = cable.listen(samples)
     periods = Periods.of(heard.port[0], SENT, PERIOD, cable.rate, heard.first - airing.first_tick)
     drift = straight(periods.positions / cable.rate, periods.track[1])[0] * 1e6
     turned = straight(periods.positions / cable.rate, periods.turned)[0] / (2 * math.pi)
     x = cable_errors(cable, heard.first, periods.positions)
     truth = -straight(periods.positions / cable.rate, x)[0] * 1e6
-    arithmetic = budget(cable.world, "ab", cable.rate, USED_HZ)
-    ppm = 2e6 * arithmetic.seconds(USED_HZ) / (1_000_000 / cable.rate)
+    arithmetic = Budget.of(cable.world, "ab", cable.rate, USED_HZ)
+    ppm = 2e6 * arithmetic.seconds(USED_HZ) / (samples / cable.rate)
     lines.append(Line("sampling offset", where, truth, drift, sfo_ppm, "ppm").against(ppm, arithmetic.worst))
     lines.append(Line("sampling offset against carrier", where, -turned / CARRIER * 1e6, drift, sfo_ppm, "ppm").against(ppm, arithmetic.worst))
     return lines
@@ -68,13 +68,14 @@ def itself(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[Li
 
 def cable_errors(cable: Cable, first: int, place: np.ndarray) -> np.ndarray:
     """x of the transmitter less that of the receiver, seconds, at samples `first` + place of the receiver."""
-    oscillator = cable.world.oscillators["b"]
-    out = np.empty(place.size)
-    for i, p in enumerate(place):
+    oscillator = cable.world.oscillators[cable.receiver.name]
+    some = np.append(place[: -1 : max(1, place.size // 256)], place[-1])  # what oscillators do is smooth over milliseconds
+    out = np.empty(some.size)
+    for i, p in enumerate(some):
         whole = math.floor(p)
         at = oscillator.tick(first + whole, int(cable.rate)).after((p - whole) / cable.rate)
         out[i] = cable.apart(at)[0]
-    return out
+    return np.interp(place, some, out)
 
 
 def doppler(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[Line]:
@@ -95,7 +96,7 @@ def doppler(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[L
         x = cable_errors(cable, heard.first, place)
         unturned = bare * np.exp(-2j * np.pi * ((CARRIER * x) % 1.0))
         measured = _echo(t, unturned)
-        arithmetic = budget(cable.world, "ab", cable.rate, 0.0, acceleration=2 * speed**2 / RADIUS)
+        arithmetic = Budget.of(cable.world, "ab", cable.rate, 0.0, acceleration=2 * speed**2 / RADIUS)
         line = Line(f"Doppler, {speed:+.0f} m/s", where, _rate(cable, heard.middle), measured, tolerance, "Hz")
         lines.append(line.against(arithmetic.hertz(0.1), arithmetic.worst))
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hil.units import from_db, to_db
-from sim_backend.sounder.budget import budget
+from sim_backend.sounder.budget import Budget
 from sim_backend.sounder.cable import delay, lay, loss_db
 from sim_backend.sounder.line import Line
 from sim_backend.sounder.waveform import Ofdm
@@ -56,7 +56,7 @@ def floor(
     smooth = np.polynomial.Polynomial.fit(u, phase, 9)(u)  # oscillators wander by up to 200 Hz
     error = received * np.exp(-1j * smooth)[:, None] / loss - sent
     measured = to_db(float((np.abs(error) ** 2).mean() / (np.abs(sent) ** 2).mean()))
-    arithmetic = budget(cable.world, "ab", cable.rate, 385 / 512 * cable.rate)
+    arithmetic = Budget.of(cable.world, "ab", cable.rate, 385 / 512 * cable.rate)
     if at_most is not None:
         return [Line("EVM floor", where, at_most, measured, tolerance, "dB", at_most=True).against(arithmetic.total_db, arithmetic.worst)]
     power = float((np.abs(sent) ** 2).mean()) * loss**2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hil.units import from_dbm
-from sim_backend.sounder.budget import budget
+from sim_backend.sounder.budget import Budget
 from sim_backend.sounder.cable import Cable, delay, lay, loss_db
 from sim_backend.sounder.line import Line
 from sim_backend.sounder.waveform import tones
@@ -30,7 +30,7 @@ def rejection(emulated: Mapping[str, Any], where: str, bar_db: float, samples: i
         weights *= np.linalg.norm(h) / np.linalg.norm(weights) / np.abs(h).max() * 0.5
         cable.send(weights[:, None] * tones({BIN: 1.0}, PERIOD))
         level.append(_power(cable, samples))
-    arithmetic = budget(cable.world, "ab", cable.rate, 0.0, spread_s=delay(METRES[1] - METRES[0]))
+    arithmetic = Budget.of(cable.world, "ab", cable.rate, 0.0, spread_s=delay(METRES[1] - METRES[0]))
     code = from_dbm(cable.receiver.capability.receive_full_scale_dbm - cable.gain_db) / 4.0 ** (cable.receiver.capability.bits - 1)
     measured = 10 * math.log10(max(level[1], code) / level[0])  # what lies below one code is not seen
     return [Line("interference rejection", where, bar_db, measured, 0.0, "dB", at_most=True).against(arithmetic.steady_db, arithmetic.worst)]

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from hil.clock import Instant, VirtualClock
 from hil.device import Setting
 from hil.units import from_dbm, to_dbm
-from sim_backend.sounder.budget import NOTHING_DB, Budget, budget
+from sim_backend.sounder.budget import NOTHING_DB, Budget
+from sim_backend.sounder.cable import window
 from sim_backend.sounder.estimate import phases, straight, strongest
 from sim_backend.sounder.line import Line
 from sim_backend.sounder.tones import THERMAL_DBM_HZ
@@ -73,7 +74,7 @@ def measure(site: Mapping[str, Any], rate: float, retained_db: float = NOTHING_D
         for link in links:
             delay = world.truth.rays(transmitter, link.receiver).delay
             used = 2 * _bin(elements) / PERIOD * rate
-            budgets[link.name] = budget(world, (transmitter, link.receiver), rate, used, spread_s=float(np.ptp(delay)), retained_db=retained_db)
+            budgets[link.name] = Budget.of(world, (transmitter, link.receiver), rate, used, spread_s=float(np.ptp(delay)), retained_db=retained_db)
             judged.append(_judge(world, link, budgets[link.name], rate))
             heard.setdefault(link.receiver, []).append(link)
         lines += [worst(column) for column in zip(*judged)]
@@ -123,7 +124,7 @@ def _idle(world: World, name: str, rate: float) -> Iterator[Line]:
     truths = np.array([world.emulated.receiver.noise_figure_db + max(0.0, 40.0 - gain) / 2.0 for gain in capture.gain_db])
     worst = int(np.argmax(np.abs(figures - truths)))
     yield Line("noise figure", f"{name}.{worst}", float(truths[worst]), float(figures[worst]), 0.1, "dB")
-    tuning, first, _ = world.truth.windows(name)[-1]
+    tuning, first = window(world, name, SAMPLES)
     wanted = np.abs(front.offsets(first - first % 1024, SAMPLES // 1024, tuning.rate)).mean(axis=1)
     worst = int(np.argmax(np.abs(offset)))
     yield _spur("DC offset", f"{name}.{worst}", float(wanted[worst]), float(abs(offset[worst])), "dBFS")
@@ -158,7 +159,7 @@ def _hear(world: World, transmitter: str, receiver: str, rate: float) -> Link:
     u = (place - SAMPLES / 2) / SAMPLES
     smooth = np.polynomial.Polynomial.fit(u, phase, 4, domain=[-0.5, 0.5])
     measured_hz = (straight(place, phase)[0] / (2 * math.pi) + coarse - own) * rate
-    _, first, _ = world.truth.windows(receiver)[-1]
+    _, first = window(world, receiver, SAMPLES)
     tx, rx = world.oscillators[transmitter], world.oscillators[receiver]
     instants = [rx.tick(first + int(p), int(rate)) for p in place]
     x = np.array([tx.error(at)[0] - rx.error(at)[0] for at in instants])

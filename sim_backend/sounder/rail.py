@@ -11,7 +11,7 @@ import numpy as np
 from hil.clock import VirtualClock
 from hil.device import Move
 from hil.units import SPEED_OF_LIGHT
-from sim_backend.sounder.budget import budget
+from sim_backend.sounder.budget import Budget
 from sim_backend.sounder.cable import CARRIER, SILENT, WAVELENGTH, Cable, antenna, radio
 from sim_backend.sounder.estimate import least_squares
 from sim_backend.sounder.line import Line
@@ -35,7 +35,7 @@ def stations(emulated: Mapping[str, Any], where: str, tolerance: float, count: i
     off = np.array([_half(f - found[0], w - wanted[0]) for f, w in zip(found, wanted)])
     span = (wanted[-1] - wanted[0]) / (2 * math.pi) * WAVELENGTH
     worst = float(off[np.argmax(np.abs(off))])
-    arithmetic = budget(cable.world, "ab", cable.rate, 0.0)
+    arithmetic = Budget.of(cable.world, "ab", cable.rate, 0.0)
     line = Line(f"element phase, {count} stations, {abs(span) * 1e3:.0f} mm of path", where, 0.0, worst, tolerance, "deg")
     return [line.against(arithmetic.degrees, arithmetic.worst)]
 

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from hil.clock import Instant
-from sim_backend.sounder.budget import NOTHING_DB, Budget, budget
-from sim_backend.sounder.cable import CARRIER, Cable, delay, lay, loss_db
+from sim_backend.sounder.budget import NOTHING_DB, Budget
+from sim_backend.sounder.cable import CARRIER, Cable, delay, lay, loss_db, window
 from sim_backend.sounder.estimate import Periods, least_squares
 from sim_backend.sounder.line import Line, degrees
 from sim_backend.sounder.waveform import flat, tones
 
 PERIOD = 512
+SAMPLES = 196 * PERIOD
 USED = [k for k in range(-192, 193) if k]
 SENT = flat(USED, PERIOD)
 USED_HZ = 385 / 512 * 15.36e6
 
 
-def hear(cable: Cable, samples: int = 196 * PERIOD, channel: int = 0) -> tuple[Periods, float]:
+def hear(cable: Cable, samples: int = SAMPLES, channel: int = 0) -> tuple[Periods, float]:
     """Periods of what element 0 sends and the middle's clock lateness: apparent delay = length/c + lateness."""
     airing = cable.send(_on_element(cable, 0))
     heard = cable.listen(samples)
@@ -63,7 +64,7 @@ def one_path(
         Line("path delay", where, truth * 1e12, measured * 1e12, delay_s * 1e12, "ps").against(arithmetic.seconds(USED_HZ) * 1e12, arithmetic.worst),
         Line("path gain", where, loss, periods.gain_db, gain_db, "dB").against(arithmetic.decibels, arithmetic.worst),
     ]  # fmt: skip
-    airing, (tuning, first, _) = cable.world.airings()[-1], cable.world.truth.windows("b")[-1]
+    airing, (tuning, first) = cable.world.airings()[-1], window(cable.world, "b", SAMPLES)
     at = middle(cable, first, periods)
     (x, _), y = cable.apart(at), cable.world.truth.oscillator("a", at)[1]
     turns = (CARRIER * x) % 1.0 - (CARRIER * (1.0 + y) * truth) % 1.0 + airing.phase - tuning.phase
@@ -80,7 +81,7 @@ def several(emulated: Mapping[str, Any], where: str, residual_db: float, metres:
     """Three ways at once, all elements sending the same: gains by least squares on the known delays, and what they leave unexplained."""
     cable = lay(emulated, metres, attenuation_db=0.0)
     airing = cable.send(np.tile(tones(SENT, PERIOD) * 0.6, (len(metres), 1)))
-    heard = cable.listen(196 * PERIOD)
+    heard = cable.listen(SAMPLES)
     periods = Periods.of(heard.port[0], SENT, PERIOD, cable.rate, heard.first - airing.first_tick)
     at = middle(cable, heard.first, periods)
     delays = np.array([delay(d) for d in metres]) + cable.extra_delay[0] + cable.lateness(at)
@@ -102,4 +103,4 @@ def several(emulated: Mapping[str, Any], where: str, residual_db: float, metres:
 
 
 def _budget(cable: Cable, spread_s: float = 0.0) -> Budget:
-    return budget(cable.world, "ab", cable.rate, USED_HZ, spread_s=spread_s, retained_db=NOTHING_DB)
+    return Budget.of(cable.world, "ab", cable.rate, USED_HZ, spread_s=spread_s, retained_db=NOTHING_DB)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hil.units import from_db, from_dbm, to_db, to_dbm
-from sim_backend.sounder.budget import budget
+from sim_backend.sounder.budget import Budget
 from sim_backend.sounder.cable import lay, loss_db
 from sim_backend.sounder.estimate import least_squares, phases, strongest
 from sim_backend.sounder.line import Line
@@ -28,7 +28,7 @@ def port_power(emulated: Mapping[str, Any], where: str, tolerance: float) -> lis
     heard = cable.listen(SAMPLES).port[0]
     measured = to_dbm(_power_at(heard, strongest(heard)))
     truth = to_dbm((0.5 * cable.amplitude()) ** 2) + loss_db(1.0) + _db(cable.sent_gain[0] * cable.heard_gain[0])
-    arithmetic = budget(cable.world, "ab", cable.rate, 0.0)
+    arithmetic = Budget.of(cable.world, "ab", cable.rate, 0.0)
     return [Line("port power", where, truth, measured, tolerance, "dBm").against(arithmetic.decibels, arithmetic.worst)]
 
 
@@ -101,7 +101,7 @@ def quantiser(where: str) -> list[Line]:
     tone = (heard * turn.conj()).mean()
     measured = to_db(abs(tone) ** 2 / float(np.mean(np.abs(heard - tone * turn) ** 2)))
     truth = 10 * math.log10(2047.4**2 * 6.0)
-    arithmetic = budget(cable.world, "ab", cable.rate, 0.0)
+    arithmetic = Budget.of(cable.world, "ab", cable.rate, 0.0)
     return [Line("quantiser", where, truth, measured, 0.1, "dB").against(arithmetic.radians, arithmetic.worst)]
 
 
@@ -130,7 +130,7 @@ def spurious(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[
     chains = cable.world.chains("a", cable.transmitter.setting.attenuation_db)
     front = cable.world.front("b", cable.receiver.setting.receive_gain_db)
     full = math.sqrt(from_dbm(cable.receiver.capability.receive_full_scale_dbm - cable.gain_db))
-    first = cable.world.truth.windows("b")[-1][1]
+    first = found.first
     wander = float(np.abs(front.offsets(first - first % 1024, n.size // 1024, cable.rate)[0]).mean())
     rows = (
         ("transmit image", image / tone, abs(chains.image[0])),
