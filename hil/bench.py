@@ -88,10 +88,11 @@ def site(bench: Bench, seed: int) -> dict[str, Any]:
             name: {
                 "steps_per_mm": axis.steps_per_mm, "travel_mm": list(axis.travel_mm), "speed_mm_s": axis.speed_mm_s,
                 "acceleration_mm_s2": axis.acceleration_mm_s2, "start_mm": start.get(name, axis.travel_mm[0]),
+                "carriage_mm": axis.carriage_mm,
             }
             for name, axis in profile.axis.items()
         }  # fmt: skip
-        stages.append({"name": stage.name, "axes": axes, "settle_ms": profile.arrival.settle_ms})
+        stages.append({"name": stage.name, "axes": axes, "settle_ms": profile.arrival.settle_ms, "approach": profile.arrival.approach})
     target = bench.scenario.target
     prior = None if target is None else {
         "position_m": list(target.position_m), "position_std_m": target.position_std_m, "speed_m_s": target.speed_m_s
