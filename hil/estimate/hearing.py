@@ -35,13 +35,13 @@ WINDOW = (-0.15e-6, 0.45e-6)  # delays kept, about the direct path
 
 def hear(
     fit: PathFit, positions: Any, channel: Any, variance: Any, frequencies_hz: Any, origin: Any, axis: Any, receivers: Any, *,
-    carrier_hz: float, position_std: float = 0.0,
+    carrier_hz: float, position_std: float = 0.0, moving: float = 0.0,
 ) -> ChainGains:  # fmt: skip
     """Receive chain gains relative to channel 0.
 
     fit: of channel 0 over the same visits. positions: (visit, antenna) metres of the transmitting array's local x; channel: (visit,
     receive channel, antenna, tone); variance: (visit, receive channel, antenna) of its white error. origin, axis: (3,) of the transmitting
-    array and receivers: (receive channel, 3) in the room, metres, as surveyed.
+    array and receivers: (receive channel, 3) in the room, metres, as surveyed. moving: power per tone of the echo of whatever walks about.
     """
     positions, channel, receivers = np.asarray(positions, float), np.asarray(channel, complex), np.asarray(receivers, float)
     frequencies, variance = np.asarray(frequencies_hz, float), np.asarray(variance, float)
@@ -60,8 +60,9 @@ def hear(
     distances = np.linalg.norm(elements - receivers[:, None, None], axis=-1)[..., None]
     first = float(np.mean(distances[0]))
     waves = first / distances * np.exp(-2j * np.pi / SPEED_OF_LIGHT * (carrier_hz * distances + frequencies * (distances - first)))
-    misplaced = fit.level * (2.0 * np.pi * position_std / fit.wavelength) ** 2 * frequencies.size / basis.dimension
-    noise = np.mean(variance / np.abs(fit.chains) ** 2, axis=(0, 2)) + misplaced
+    # displacements and what moves lie within the delays that are kept
+    inside = (fit.level * (2.0 * np.pi * position_std / fit.wavelength) ** 2 + moving) * frequencies.size / basis.dimension
+    noise = np.mean(variance / np.abs(fit.chains) ** 2, axis=(0, 2)) + inside
     size = np.sqrt(noise)[:, None]
     ear = _Ear(
         basis.project(heard).reshape(len(receivers), -1) / size, basis.project(waves).reshape(len(receivers), -1) / size,

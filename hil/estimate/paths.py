@@ -107,6 +107,7 @@ class PathFit:
     wavelength: float
     level: float  # mean channel power
     assumptions: tuple[str, ...] = ()
+    slopes_of: PathFit | None = None  # the fit whose slopes the covariance goes with, where that is another one
 
     @property
     def resolved(self) -> Sources:
@@ -131,21 +132,25 @@ class PathFit:
         """This fit with the chain gains of `known`, of which `own_chains` is a part (hil.estimate.chains.combine): what the paths have in
         common with the chains moves along."""
         count = known.covariance.shape[0]
-        own, path = slice(-count or None, None), self.covariance
+        own = slice(-count or None, None)
         if not self.own_chains.covariance.any() or known is self.own_chains or not known.above_threshold:
             return self
-        gain = np.linalg.solve(path[own, own], path[own]).T  # of everything on the chains
-        step = gain @ (known.value[1:] - self.chains[1:]).view(np.float64)
-        covariance = path - gain @ (path[own, own] - known.covariance) @ gain.T
-        lower = self.bound - gain @ (self.bound[own, own] - known.bound) @ gain.T
+        spread = _told(self._spread, own, known.covariance)
+        lower = _told(_root(self.bound), own, known.bound)
+        root = self._spread
+        apart = (known.value[1:] - self.chains[1:]).view(np.float64)
+        step = root @ (root[own].T @ np.linalg.solve(root[own] @ root[own].T, apart))
         paths, waves = engine.PER_PATH * self.order, self.gains.size - self.order
         each = step[:paths].reshape(self.order, engine.PER_PATH)
         moved = np.concatenate([each[:, 4] + 1j * each[:, 5], step[paths : paths + waves] + 1j * step[paths + waves : paths + 2 * waves]])
         onto = lambda old, slot: old + np.pad(each[:, slot], (0, waves))
-        return replace(
+        told = replace(
             self, gains=self.gains + moved, cosines=np.clip(onto(self.cosines, 0), -1.0, 1.0), curvatures=onto(self.curvatures, 1),
-            delays=onto(self.delays, 2), tapers=onto(self.tapers, 3), chains=known.value.copy(), covariance=covariance, bound=lower,
+            delays=onto(self.delays, 2), tapers=onto(self.tapers, 3), chains=known.value.copy(), covariance=spread @ spread.T, bound=lower @ lower.T,
+            slopes_of=self.slopes_of or self,
         )  # fmt: skip
+        told.__dict__["_spread"] = spread  # two paths that are hardly told apart make a covariance whose root cannot be had back
+        return told
 
     def seen_through(self, elements: Any, positions: NDArray[np.float64]) -> NDArray[np.complex128]:
         """(position, 1) chain gains of the elements that stand at the positions; of element 0 where None."""
@@ -155,6 +160,8 @@ class PathFit:
 
     def prediction_jacobian(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> NDArray[np.complex128]:
         """d h/d parameter, (position, frequency, parameter), parameters ordered as in `covariance`."""
+        if self.slopes_of is not None:  # of two paths that nearly cancel the covariance knows which sum is sure, where it was made
+            return self.slopes_of.prediction_jacobian(positions, frequencies_hz, elements)
         positions = np.atleast_1d(np.asarray(positions, dtype=float))
         basis = DelayBasis(np.atleast_1d(np.asarray(frequencies_hz, dtype=float)))
         answer = respond(self.everything, positions, np.zeros(positions.size), basis, self.wavelength)
@@ -234,6 +241,14 @@ class PathFit:
         if not self.above_threshold:
             return np.broadcast_to(self.level / 2.0 * np.eye(stacked.shape[1]), (stacked.shape[0],) + 2 * (stacked.shape[1],)).copy()
         return stacked @ np.swapaxes(stacked, 1, 2)
+
+
+def _told(root: NDArray[np.float64], own: slice, known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root of the covariance root root^T once the parameters `own` have the covariance `known`."""
+    gain = np.linalg.solve(root[own] @ root[own].T, root[own])
+    inner = np.eye(root.shape[1]) - gain.T @ (root[own] @ root[own].T - known) @ gain
+    values, vectors = linalg.eigh(inner, check_finite=False)
+    return root @ (vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from hil.loop.states import State
 VISITS = 8
 ANCHOR = 0  # the element that stays put in all visits but the last, so that visits can be told apart from drifting clocks
 MOST_LATER = 8  # of the later rounds' soundings that fits take in; the oldest go first
+LOUDER = (1.0, 3.0, 10.0)  # times the expected echo of the target until the paths to a sensing array are understood
 GRID = 241  # points of the map along a rail
 
 
@@ -199,12 +200,18 @@ def receive_chains(lab: Lab, explored: Explored, sensor: BenchArray, t: int, sen
     assert explored.sensed is not None and sensor.fixed is not None
     array, scenario, frequencies = lab.transmitters[t], lab.scenario, lab.numerology.frequencies_hz
     places, values, variance = explored.positions[t], explored.sensed.values[sensor.name][t], explored.sensed.variance[sensor.name][t]
-    fit = paths.fit(places, values[:, 0], variance[:, 0], frequencies, wavelength=scenario.wavelength, position_std=explored.std,
-                    chains=sent if sent.above_threshold else None)  # fmt: skip
-    lab.link.progress()
+    expected = moving_heard(lab, explored, sensor, t)
+    for moving in expected * np.array(LOUDER):  # only as much of it as it takes
+        fit = paths.fit(
+            places, values[:, 0], variance[:, 0], frequencies, wavelength=scenario.wavelength, position_std=explored.std,
+            chains=sent if sent.above_threshold else None, moving=moving,
+        )  # fmt: skip
+        lab.link.progress()
+        if fit.above_threshold:
+            break
     return hearing.hear(
         fit, places, values, variance, frequencies, array.origin, array.axis, sensor.points(sensor.fixed), carrier_hz=scenario.signal.carrier_hz,
-        position_std=explored.std,
+        position_std=explored.std, moving=float(moving),
     )  # fmt: skip
 
 
@@ -243,6 +250,17 @@ def unsmoothed(lab: Lab, link: Looks) -> NDArray[np.float64]:
     for _ in range(2):  # the rank hangs on the noise before smoothing, weakly
         rank = delay_filter(lab.numerology, float(smooth.mean()) * tones / rank / signal).rank
     return smooth * tones / rank
+
+
+def moving_heard(lab: Lab, explored: Explored, sensor: BenchArray, t: int) -> float:
+    """Power of the target's echo at a sensing array, which looks but once: what the users heard, by how much nearer it is, squared."""
+    heard, target = float(explored.moving[t].mean()), lab.scenario.target
+    if target is None:
+        return heard
+    place = np.asarray(target.position_m, dtype=float)
+    away = np.array([np.linalg.norm(place - np.asarray(user.position_m, dtype=float)) for user in lab.scenario.user])
+    near = max(float(np.linalg.norm(place - sensor.origin)), target.position_std_m)
+    return float(np.mean(explored.moving[t] * away**2)) / near**2
 
 
 def say_paths(lab: Lab, fit: PathFit, t: int, u: int) -> None:
