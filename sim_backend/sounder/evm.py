@@ -60,7 +60,8 @@ def floor(
     if at_most is not None:
         return [Line("EVM floor", where, at_most, measured, tolerance, "dB", at_most=True).against(arithmetic.total_db, arithmetic.worst)]
     power = float((np.abs(sent) ** 2).mean()) * loss**2
-    noise = (float(cable.world.truth.noise_power("b")[0]) + _rounding(cable)) / signal.size / power
+    thermal = float(cable.world.truth.noise_power("b")[0]) * abs(cable.heard_gain[0]) ** 2  # passes the receive chain as the signal does
+    noise = (thermal + _rounding(cable)) / signal.size / power
     truth = 2 * math.radians(phase_noise_deg) ** 2 + sum(from_db(image) for image in images) + noise
     added = 10 * math.log10(1.0 + from_db(arithmetic.total_db) / truth)
     return [Line("EVM floor", where, to_db(truth), measured, tolerance, "dB").against(added, arithmetic.worst)]

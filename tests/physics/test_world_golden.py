@@ -15,6 +15,10 @@ from sim_backend import kernels, medium
 from sim_backend.converter import noise_power, receive_scale, transmit_amplitude
 from sim_backend.oscillator import Oscillator
 from sim_backend.paths import Echo, Plane, Sight, Wall, trace
+from sim_backend.sounder.amplifier import compression, intermodulation
+from sim_backend.sounder.cable import Cable, lay
+from sim_backend.sounder.taps import one_path as one_path_line
+from sim_backend.sounder.waveform import tones as sum_of_tones
 
 ZERO = np.zeros(3)
 DISTORTED = {-23: 0.024 - 0.012j, -9: -0.044 + 0.112j, 5: 0.198 + 0.051j, 19: 0.018 + 0.036j}  # two tones behind a cubic amplifier
@@ -73,9 +77,7 @@ def test_g3_clock_offsets_add_for_the_transmitter_and_subtract_for_the_receiver(
 @pytest.mark.parametrize("plan", [exact, tabled])
 def test_g4_the_delay_of_a_fast_transmitter_shrinks(plan):
     def delay(n: int) -> float:
-        one, nought = (
-            plan(one_path(), tuning(), [airing(spectrum_of({k: 1.0}), Oscillator(10e-6), start=-640)], [n])[0, 0] for k in (1, 0)
-        )
+        one, nought = (plan(one_path(), tuning(), [airing(spectrum_of({k: 1.0}), Oscillator(10e-6), start=-640)], [n])[0, 0] for k in (1, 0))
         return -np.angle(one / nought * np.exp(-2j * np.pi * n / 64)) / (2 * np.pi) * 64
 
     assert delay(0) == pytest.approx(0.0, abs=1e-3)
@@ -136,9 +138,7 @@ def test_g8_power_at_the_port_and_in_codes():
     assert 20 * np.log10(gain) == pytest.approx(-63.329144, abs=1e-6)
     port = sent * gain
     assert port == pytest.approx(6.816207370e-5, rel=1e-9)
-    fractions, clipped = digitise(
-        np.full((1, 8), port, np.float32), np.zeros((1, 8), np.float32), np.array([receive_scale(-10.0, 40.0)]), 12
-    )
+    fractions, clipped = digitise(np.full((1, 8), port, np.float32), np.zeros((1, 8), np.float32), np.array([receive_scale(-10.0, 40.0)]), 12)
     assert port * receive_scale(-10.0, 40.0) * 2048 == pytest.approx(1395.959, abs=1e-3)
     assert np.all(fractions * 2048 == 1396) and clipped == 0
     echo = Echo(np.array([0.0, 40.0, 0.0])).rays(np.array([[-50.0, 0, 0]]), np.array([[50.0, 0, 0]]), WAVELENGTH)
@@ -218,3 +218,59 @@ def test_g1_would_catch_a_wrong_sign_of_the_clock_offset_or_of_the_path_phase():
 def test_g11_would_catch_conjugated_steering():
     mirrored = [(WAVELENGTH / 8, 0, 0), (-WAVELENGTH / 8, 0, 0)]
     assert steered(Still([Sight()], mirrored, [(100.0, 0, 0)]), -1) < 3e-8
+
+
+# -- the same through radios, on cables -----------------------------------------------------------------------------------------------------
+
+STEADY = {"severity": 0.0, "receiver": {"noise_figure_db": -1000.0, "bits": 24}}
+
+
+def tone_heard(cable: Cable, waveform: np.ndarray, samples: int = 20480) -> np.ndarray:
+    """(channel, sample) square-root watts at the ports."""
+    cable.send(waveform)
+    return cable.listen(samples).port
+
+
+def test_g8_power_through_radios():
+    cable = lay({"severity": 0.0, "receiver": {"noise_figure_db": -1000.0}}, (10.0,), attenuation_db=0.0, transmit={"transmit_full_scale_dbm": 10.0})
+    cable.send(sum_of_tones({0: 2047 / 2048}, 64))
+    capture = cable.listen(4096).capture
+    assert np.abs(capture.samples).max() * 2048 == pytest.approx(1395.959 * 2047 / 2048, abs=0.75)  # whole codes of both parts
+    exactly = lay(STEADY, (10.0,), attenuation_db=0.0, transmit={"transmit_full_scale_dbm": 10.0})
+    port = np.abs(tone_heard(exactly, sum_of_tones({1: 0.5}, 64))).mean()
+    assert 2 * port == pytest.approx(6.816207370e-5, rel=1e-6)
+    assert 20 * math.log10(2 * port) + 30 == pytest.approx(-53.329144, abs=1e-5)
+
+
+@pytest.mark.parametrize(("rate", "figure", "dbm"), [(15.36e6, 7.0, -95.111275), (20e6, 7.0, -93.964887), (7.68e6, 0.0, -105.121575)])
+def test_g9_idle_power_through_radios(rate, figure, dbm):
+    cable = lay({"severity": 0.0, "receiver": {"noise_figure_db": figure, "bits": 16}}, gain_db=50.0, rate=rate)
+    count = 200_000
+    power = float((np.abs(cable.listen(count).port) ** 2).mean())
+    assert 10 * math.log10(power / 1e-3) == pytest.approx(dbm, abs=4 * 4.34 / math.sqrt(count))
+
+
+def test_g10_compression_and_intermodulation_through_radios():
+    cubic = {**STEADY, "amplifier": {"model": "cubic", "beta3_per_w": [-2.0, 0.0]}}
+    point = compression(cubic, "", 0.01, 0.01)[0]
+    assert point.measured == pytest.approx(17.353955, abs=0.005)
+    product = intermodulation(cubic, "", 0.01, below_db=17.353955 - 10.0)[0]  # two tones of amplitude 0.1
+    assert product.measured == pytest.approx(-33.441957, abs=1e-3)
+
+
+def test_g11_conjugate_weights_through_radios():
+    """Elements a quarter of a wavelength apart along the line to the receiver, 100 m away."""
+    cable = lay(STEADY, (100.0 + WAVELENGTH / 8, 100.0 - WAVELENGTH / 8), gain_db=60.0, attenuation_db=0.0)
+    steering = np.exp(2j * np.pi / WAVELENGTH * np.array([-WAVELENGTH / 8, WAVELENGTH / 8])) / math.sqrt(2)
+    levels = []
+    for weights in (steering.conj(), steering):
+        port = tone_heard(cable, 0.5 * weights[:, None] * np.ones((2, 64)))
+        levels.append(float(np.abs(port).mean()) / (0.5 * cable.amplitude()))
+    assert levels[0] == pytest.approx(9.639573018e-5, rel=1e-5)
+    assert levels[1] < 3e-8
+
+
+def test_g12_carrier_phase_through_radios_far_from_the_epoch():
+    """After 1e6 s the phase of two radios' carriers is that of their clocks, to 1e-5 rad."""
+    late = one_path_line({**STEADY, "oscillator": {"class": "perfect", "spread_ppm": 2.0}}, "", 1e-9, 1e-3, 1e-3, start=Instant(1_000_000, 1e-6))[2]
+    assert math.radians(abs(late.difference)) < 1e-5
