@@ -207,33 +207,31 @@ def case(label: str, transmitters: int, elements: int, receivers: list[int], pat
     """One row: rates of three motions and of the peers, time to load, errors."""
     row: dict = {"what": label}
     for motion in MOTIONS:
-        world = bench(transmitters, elements, receivers, paths - 1, motion)
-        airings = start(world, PERIOD)
-        windows, load = listen(world, samples, motion)
-        calls: list[Callable[[], object]] = [lambda: [world.samples(*window, samples) for window in windows]]
-        if motion == "target":
-            calls.append(lambda: [plain(world, window, airings, samples) for window in windows])
-            known = [responses(world, window, airings) for window in windows]
-            calls.append(lambda: [filtered(one, window, airings, samples) for one, window in zip(known, windows)])
-        spent = interleaved(calls, times)
-        row[motion] = samples / spent[0] / 1e6
-        if motion == "target":
-            row["paths"], row["fir"] = (samples / seconds / 1e6 for seconds in spent[1:])
-        row[f"{motion} error"] = error_db(world, windows[0], samples, phase_noise=False)
-        if motion == "static":
-            row["load"], row["noisy error"] = load, error_db(world, windows[0], samples, phase_noise=True)
+        row |= measured(bench(transmitters, elements, receivers, paths - 1, motion), motion, times, samples)
     return row
 
 
-def cost(motion: str, times: int, samples: int) -> list[tuple[int, float]]:
-    """Nanoseconds a time step of 8 x 4 against the number of paths."""
-    found = []
-    for paths in (1, 4, 16):
-        world = bench(2, 4, [4], paths - 1, motion)
-        start(world, PERIOD)
-        (window,), _ = listen(world, samples, motion)
-        found.append((paths, best(lambda: world.samples(*window, samples), times) / samples * 1e9))
+def measured(world: World, motion: str, times: int, samples: int) -> dict:
+    airings = start(world, PERIOD)
+    windows, load = listen(world, samples, motion)
+    calls: list[Callable[[], object]] = [lambda: [world.samples(*window, samples) for window in windows]]
+    if motion == "target":
+        known = [responses(world, window, airings) for window in windows]
+        calls.append(lambda: [plain(world, window, airings, samples) for window in windows])
+        calls.append(lambda: [filtered(one, window, airings, samples) for one, window in zip(known, windows)])
+    rates = [samples / seconds / 1e6 for seconds in interleaved(calls, times)]
+    found = dict(zip((motion, "paths", "fir"), rates)) | {f"{motion} error": error_db(world, windows[0], samples, phase_noise=False)}
+    if motion == "static":
+        found |= {"load": load, "noisy error": error_db(world, windows[0], samples, phase_noise=True)}
     return found
+
+
+def cost(motion: str, paths: int, times: int, samples: int) -> float:
+    """Nanoseconds a time step of 8 x 4 with so many still paths."""
+    world = bench(2, 4, [4], paths - 1, motion)
+    start(world, PERIOD)
+    (window,), _ = listen(world, samples, motion)
+    return best(lambda: world.samples(*window, samples), times) / samples * 1e9
 
 
 def memory(lengths: tuple[int, ...]) -> list[float]:
@@ -293,7 +291,8 @@ def main() -> None:
     for row in rows:
         print(f"{row['what']:10}" + "".join(f"{row[column]:10.{3 if column == 'load' else 1 if 'error' in column else 2}f}" for column in columns))
     for motion in MOTIONS:
-        print(f"8x4, {motion}: " + ", ".join(f"{paths} paths {ns:.0f} ns" for paths, ns in cost(motion, max(2, times - 3), samples // 2)))
+        steps = [(paths, cost(motion, paths, max(2, times - 3), samples // 2)) for paths in (1, 4, 16)]
+        print(f"8x4, {motion}: " + ", ".join(f"{paths} paths {ns:.0f} ns" for paths, ns in steps))
     buffer = np.zeros((2, 1 << 20), np.float32)
     noise_rate = buffer.shape[1] / best(lambda: noise.add(1, 0, 1.0, buffer[0], buffer[1]), times) / 1e6
     rng = np.random.default_rng(1)

@@ -92,8 +92,10 @@ class World:
             size = min(BATCH * BLOCK, -(-(first + count - at) // BLOCK) * BLOCK)
             port_re, port_im = self.port(tuning, at, size // BLOCK, airings)
             low, high = max(first, at), min(first + count, at + size)
-            part = np.s_[:, low - first : high - first]
-            out[part], held = front.digitise(port_re, port_im, at, tuning.rate, capability.bits, low - at, high - low)
+            codes, held = front.digitise(port_re, port_im, at, tuning.rate, capability.bits, low - at, high - low)
+            if high - low == count:
+                return codes, held / max(1, codes.size)
+            out[:, low - first : high - first] = codes
             clipped += held
             at += size
         return out, clipped / max(1, out.size)
