@@ -50,7 +50,7 @@ class Before:
         for visit in range(len(places)):
             heard.append([
                 {array.name: {radio: self._taken(f"r000-explore-v{visit:02d}-l{look}-{array.name}", radio)
-                              for radio in (lab.user_radio.values() if look else sounding.receivers)} for array in lab.transmitters}
+                              for radio in sounding.listening(look)} for array in lab.transmitters}
                 for look in range(LOOKS)
             ])  # fmt: skip
         return exploring.understand(lab, sounding, heard, np.array([event["reached"] for event in places]))

@@ -97,16 +97,19 @@ class Sounding:
 
     # -- every time ------------------------------------------------------------------------------------------------------------------------
 
-    def hear(self, name: str, purpose: str, *, sensors: bool = True) -> list[dict[str, dict[str, Taken]]]:
-        """Let one access point after the other speak, twice; look -> access point -> receiver -> capture. `sensors`: they listen too."""
+    def listening(self, look: int) -> list[str]:
+        """Radios that listen to a look: everybody to the first, the users to what has moved since."""
+        return self.receivers if look == 0 else list(self.lab.user_radio.values())
+
+    def hear(self, name: str, purpose: str) -> list[dict[str, dict[str, Taken]]]:
+        """Let one access point after the other speak, twice; look -> access point -> receiver -> capture."""
         count = FRAMES * self.frames[self.lab.transmitters[0].name].length + 2 * self.lab.numerology.symbol_samples
         looks = []
         for look in range(LOOKS):
             if look:
                 self.lab.clock.sleep(APART_S)
-            radios = self.receivers if sensors and look == 0 else list(self.lab.user_radio.values())
             looks.append({
-                array.name: self._heard_whole(array.name, f"{name}-l{look}-{array.name}", purpose, count, radios)
+                array.name: self._heard_whole(array.name, f"{name}-l{look}-{array.name}", purpose, count, self.listening(look))
                 for array in self.lab.transmitters
             })  # fmt: skip
         return looks

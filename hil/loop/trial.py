@@ -18,7 +18,7 @@ from hil.errors import HilError, Infeasible, SafeState
 from hil.estimate.stillness import Looks
 from hil.knowledge import Design, Estimate, Knowledge
 from hil.loop import measuring
-from hil.loop.exploring import Explored, explore, fit_paths, learn, say_map
+from hil.loop.exploring import Explored, array_chains, explore, fit_paths, learn, say_map
 from hil.loop.lab import STILL, Lab
 from hil.loop.measuring import Measured
 from hil.loop.resuming import Before
@@ -146,7 +146,7 @@ class Trial:
         if self.before is not None and (0, "explore") in self.done:
             lab.enter(State.ESTIMATING, "levels set")
             self.explored = self.before.explored(lab, self.sounding)
-            self._paths = fit_paths(lab, self.explored, tell=False)
+            self._fit(tell=False)
             for here, links in self.before.learned(lab, self.sounding):
                 self.explored, self._paths = learn(lab, self.explored, self._paths, here, links, tell=False)
             lab.follow(self.before.version)
@@ -161,7 +161,18 @@ class Trial:
 
     def _visit(self) -> None:
         self.explored = explore(self.lab, self.sounding)
-        self._paths = fit_paths(self.lab, self.explored)
+        self._fit()
+
+    def _fit(self, *, tell: bool = True) -> None:
+        """Paths of every link, and what they tell of the chains: gains of rms 1, as only their ratios are known."""
+        assert self.explored is not None
+        self._paths = fit_paths(self.lab, self.explored, tell=tell)
+        found = array_chains(self.lab, self.explored, self._paths, tell=tell)
+        self.chains = {
+            name: each.value / np.sqrt(np.mean(np.abs(each.value) ** 2)) for name, each in found.items() if each.above_threshold
+        }  # fmt: skip
+        even = np.ones(self.problem.elements, complex)
+        self.problem = replace(self.problem, gains=np.array([self.chains.get(array.name, even) for array in self.lab.transmitters]))
 
     def set_up(self) -> None:
         """Devices opened and compared, sounding frames loaded, receive gains set, noise heard."""

@@ -75,7 +75,7 @@ def test_a_round_s_sounding_narrows_what_is_predicted_near_it(tmp_path):
         lab.enter(State.DESIGNING, "where to go")
         lab.move(np.array(2 * [[-3.2, -1.1, 0.8, 2.9]]) * lab.scenario.wavelength, "design")
         lab.enter(State.SOUNDING, "settled")
-        heard = sounding.hear("sound", "sound", sensors=False)
+        heard = sounding.hear("sound", "sound")
         lab.enter(State.ESTIMATING, "heard")
         links = sounding.links([sounding.understand(look, raw=False) for look in heard])
         grown, better = exploring.learn(lab, explored, fits, lab.here(), links, tell=False)
