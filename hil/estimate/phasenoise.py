@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 _LEAST_PAIRS = 12  # of symbols, from which a walk can be told from noise
 _CLEAR = 4.0  # standard deviations that it must stand out
+_STILL = 1.5  # and the bounded part beside it: what cannot be told apart counts as a walk, which errs upwards
 _MEDIAN = 0.4549  # of a squared Gaussian of unit variance
-_SPREAD = 2.335  # standard deviation of that median over its mean, times sqrt(n)
+_OUTLIER = 9.0  # times the mean square: a Gaussian passes it once in 370
+_SPREAD = 1.42  # standard deviation of a squared Gaussian over its mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ def structure(
     """From the structure function of residual phases: E(phi(t + a) - phi(t))^2 = s_w a + 2 bounded, less what noise puts there.
 
     times, phases, variance, label: (symbol,) rising seconds, radians, noise variance, group; only symbols of one group have a common
-    reference. Ages reach to an eighth of the capture: beyond, the carrier's fit takes the walk's slope away. Medians, so that an
-    interferer in a few symbols does not count as a walk.
+    reference. Ages reach to an eighth of the capture: beyond, the carrier's fit takes the walk's slope away. Outliers are cut, so
+    that an interferer in a few symbols does not count as a walk.
     """
     if len(times) < 3:
         return Wander()
@@ -47,23 +49,23 @@ def structure(
         mine = octave == each
         ages.append(float(age[mine].mean()))
         noise.append(float(np.median(variance[first[mine]] + variance[second[mine]])))
-        values.append(float(np.median(turn[mine] ** 2)) / _MEDIAN - noise[-1])
+        square = turn[mine] ** 2
+        values.append(float(np.mean(np.minimum(square, _OUTLIER * np.median(square) / _MEDIAN))) - noise[-1])
         # differences over an age that overlap tell no more than those side by side
         number.append(max(min(float(np.count_nonzero(mine)), len(times) * shortest / ages[-1]), 1.0))
     a, v, level, n = (np.array(part) for part in (ages, values, noise, number))
     spread = _SPREAD * (level + np.maximum(v, 0.0).min()) / np.sqrt(n)
     weight = 1.0 / np.square(spread)
-    if len(a) == 1:  # one age only: all of it may grow
-        diffusion, deviation, rest = v[0] / a[0], spread[0] / a[0], 0.0
-    else:
-        mean_a, mean_v = np.sum(weight * a) / weight.sum(), np.sum(weight * v) / weight.sum()
-        stretch = np.sum(weight * (a - mean_a) ** 2)
-        diffusion, deviation = np.sum(weight * (a - mean_a) * (v - mean_v)) / stretch, 1.0 / np.sqrt(stretch)
-        rest = mean_v - diffusion * mean_a
-        if rest < 0.0:  # nothing bounded: the walk alone
-            scale = np.sum(weight * a**2)
-            diffusion, deviation, rest = np.sum(weight * a * v) / scale, 1.0 / np.sqrt(scale), 0.0
+    scale = np.sum(weight * a**2)
+    diffusion, deviation, rest = np.sum(weight * a * v) / scale, 1.0 / np.sqrt(scale), 0.0
     if diffusion <= _CLEAR * deviation:
         diffusion, rest = 0.0, np.sum(weight * v) / weight.sum()
+    elif len(a) > 1:  # a walk alone, unless what does not grow with age stands out
+        mean_a, mean_v = np.sum(weight * a) / weight.sum(), np.sum(weight * v) / weight.sum()
+        stretch = np.sum(weight * (a - mean_a) ** 2)
+        slope = np.sum(weight * (a - mean_a) * (v - mean_v)) / stretch
+        still = mean_v - slope * mean_a
+        if still > _STILL * np.sqrt(1.0 / weight.sum() + mean_a**2 / stretch):
+            diffusion, rest = (slope, still) if slope > _CLEAR / np.sqrt(stretch) else (0.0, mean_v)
     bounded = rest / 2.0 if rest > _CLEAR / np.sqrt(weight.sum()) else 0.0
     return Wander(float(diffusion), float(bounded))
