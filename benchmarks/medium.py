@@ -279,9 +279,9 @@ def frame(times: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions, shorter windows, under 60 s")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, shorter windows")
     quick = parser.parse_args().quick
-    times, samples = (3, 32 * BLOCK) if quick else (7, 64 * BLOCK)
+    times, samples = (3, 128 * BLOCK) if quick else (7, 256 * BLOCK)
     cases = [("1x1x4", 1, 1, [1], 4), ("8x4x4", 2, 4, [4], 4), ("16x4x6", 4, 4, [4], 6), ("16x16x10", 4, 4, [4] * 4, 10)]
     rows = [case(*sizes, times, samples) for sizes in cases]
     columns = ("static", "target", "elements", "paths", "fir", "load", "static error", "target error", "elements error", "noisy error")

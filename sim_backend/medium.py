@@ -15,18 +15,18 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.clock import Instant
-from sim_backend import bundle, interpolator, kernels, phasenoise, sweep
-from sim_backend.history import Airing, Phase, Tuning
+from sim_backend import bundle, interpolator, kernels, sweep
+from sim_backend.history import Airing, Tuning
 from sim_backend.kernels import BLOCK
-from sim_backend.oscillator import Oscillator
 from sim_backend.paths import Rays
+from sim_backend.tables import Table, element_spectra, tabulated
+from sim_backend.window import Window, course
 
 Kept = TypeVar("Kept")
 Floats = NDArray[np.float64]
@@ -35,9 +35,7 @@ Look = Callable[[str, str, list[Instant]], Rays]
 Part = tuple[int, int, Callable[[int, int], None]]
 Still = tuple[Hashable, int]  # a geometry and the age of a transmission, in AGE_S
 AGE_S = 4.0  # a table holds for so long: oscillators drift, and the path phase runs at the actual frequency
-MOST_BINS = 1 << 22
 STRETCH = 16  # blocks that are added to at a time
-STATION_S = 3e-4  # at most, from one look at the scene to the next; what moves is taken as straight in between
 PLAN = 256  # blocks of a receiver's grid for which rays are bundled alike
 
 
@@ -57,120 +55,12 @@ class Scene(Protocol):
         """Rays of all that moves by itself."""
 
 
-class Table(NamedTuple):
-    """Cyclic signals on a grid of about twice the receiver's rate."""
-
-    planes: NDArray[np.float32]  # (signal, 4, .)
-    length: int
-    scale: float  # table samples per transmitter sample
-    spin: float  # cycles per transmitter sample by which the table stands higher than the transmitter's baseband
-    delay: float  # removed from the signals, to be applied exactly at run time
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table's grid: `repeats` periods of `period` transmitter samples on `length` points."""
-
-    period: int
-    repeats: int
-    length: int
-
-    @classmethod
-    def of(cls, period: int, tx_rate: int, rx_rate: int) -> Grid:
-        """Exactly twice the receiver's rate where a few periods allow it, else a little more."""
-        whole = 2 * period * rx_rate
-        repeats = 1
-        while (whole * repeats) % (2 * tx_rate):
-            repeats += 1
-            if repeats > 64 or whole * repeats > tx_rate * MOST_BINS:
-                return cls(period, 1, 2 * math.ceil(whole / (2 * tx_rate)))
-        return cls(period, repeats, whole * repeats // tx_rate)
-
-    @property
-    def scale(self) -> float:
-        return self.length / (self.period * self.repeats)
-
-
-def channel_filter(frequency: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
-    """The receiver's filter: flat to 0.4 of its rate, a raised cosine to zero at 0.5."""
-    return 0.5 + 0.5 * np.cos(np.pi * np.clip((np.abs(frequency) / rate - 0.4) / 0.1, 0.0, 1.0))
-
-
-def element_spectra(airing: Airing, tuning: Tuning) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
-    """(element, bin) in square-root watts behind the receiver's filter, and the bins that pass it, ascending."""
-    most = airing.bins_per_period
-    bins = np.arange(-(most // 2), most - most // 2)
-    amplitude = channel_filter(bins * (airing.rate / airing.program.period) + (airing.carrier - tuning.carrier), tuning.rate)
-    heard = np.flatnonzero(amplitude > 0.0)
-    spectrum = np.take(airing.spectrum, bins[heard] % most, axis=1)
-    return spectrum * amplitude[heard].astype(np.float32), bins[heard]
-
-
 class Gate(NamedTuple):
     """Receiver ticks [begin, end) of a transmission, delayed by the shortest still path at its start; and the longest, seconds."""
 
     begin: int
     end: int
     longest: float
-
-
-class Window(NamedTuple):
-    """Whole blocks of one receiver's samples and the true instants of their ends."""
-
-    first: int  # receiver tick of the first sample, a multiple of BLOCK
-    whole: NDArray[np.int64]  # (block end,)
-    fraction: NDArray[np.float64]
-    stride: int  # blocks from station to station, a power of two
-    station_whole: NDArray[np.int64]  # (station,) every `stride` blocks of the receiver's grid, from the last before the window
-    station_fraction: NDArray[np.float64]
-    first_cell: int  # of the receiver's course
-    cells: Floats
-
-    @classmethod
-    def of(cls, tuning: Tuning, first: int, blocks: int) -> Window:
-        oscillator, rate = tuning.oscillator, tuning.rate
-        stride = 1 << max(0, math.floor(math.log2(STATION_S * rate / BLOCK)))
-        step = stride * BLOCK
-        before, after = first // step, -(-(first // BLOCK + blocks) // stride)
-        begin, end = oscillator.tick(before * step, rate), oscillator.tick(after * step, rate)
-        first_cell, last = (at.whole * kernels.CELLS + math.floor(at.fraction * kernels.CELLS) for at in (begin, end))
-        cells = _course(oscillator, first_cell, last - first_cell + 1)
-        sizes = blocks + 1, after - before + 1
-        (whole, fraction), (there, then) = [(np.empty(size, np.int64), np.empty(size)) for size in sizes]
-        kernels.tick_instants(oscillator.head, cells, first_cell, rate, first, BLOCK, whole, fraction)
-        kernels.tick_instants(oscillator.head, cells, first_cell, rate, before * step, step, there, then)
-        return cls(first, whole, fraction, stride, there, then, first_cell, cells)
-
-    @property
-    def offset(self) -> int:
-        """Blocks of the window's begin after the first station."""
-        return self.first // BLOCK % self.stride
-
-    def instant(self, end: int) -> Instant:
-        return Instant(int(self.whole[end]), float(self.fraction[end]))
-
-    @property
-    def stations(self) -> list[Instant]:
-        return [Instant(int(w), float(f)) for w, f in zip(self.station_whole, self.station_fraction)]
-
-    def between(self, values: NDArray[Any], station: int, begin: int, end: int) -> NDArray[Any]:
-        """What was found at stations, the first of them number `station`, at the ends of blocks [begin, end], straight in between."""
-        low, rest = np.divmod(self.offset + np.arange(begin, end + 1), self.stride)
-        low -= station
-        share = (rest / self.stride).reshape(-1, *[1] * (values.ndim - 1))
-        return np.ascontiguousarray(values[low] + share * (values[np.minimum(low + 1, len(values) - 1)] - values[low]))
-
-    def instants(self) -> list[Instant]:
-        return [Instant(int(w), float(f)) for w, f in zip(self.whole, self.fraction)]
-
-    def track(self, phase_noise: Phase, lag: float = 0.0) -> tuple[NDArray[np.float32], int]:
-        """Phase noise of a synthesiser over the window and `lag` seconds before it, on the grid of true time, and the number of its first
-        point."""
-        key, rms = phase_noise
-        grid = phasenoise.GRID_HZ
-        first = int(self.whole[0]) * grid + math.floor((self.fraction[0] - lag) * grid) - 1
-        last = int(self.whole[-1]) * grid + math.ceil(self.fraction[-1] * grid) + 2
-        return phasenoise.track(key, rms, first, last - first + 1), first
 
 
 class Medium:
@@ -257,7 +147,7 @@ class Medium:
         tx, rx = airing.oscillator, tuning.oscillator
         relation = np.empty((6, whole.size))
         kernels.relate(
-            rx.head, window.cells, tuning.carrier, tx.head, _course(tx, window.first_cell, window.cells.shape[0]), airing.carrier,
+            rx.head, window.cells, tuning.carrier, tx.head, course(tx, window.first_cell, window.cells.shape[0]), airing.carrier,
             airing.rate, airing.first_tick, airing.program.period, window.first_cell, whole, fraction, relation,
         )  # fmt: skip
         return relation
@@ -318,7 +208,7 @@ class Medium:
                 spectra, airing.carrier * actual, spacing * actual, lowest, np.ascontiguousarray(delay - common),
                 np.ascontiguousarray(gain), heard,
             )  # fmt: skip
-            return self._table(heard, bins, airing, tuning, common)
+            return tabulated(heard, bins, airing, tuning, common)
 
         return self._kept(("response", airing.number, *_tuned(tuning), key), build, lambda table: table.planes.nbytes)
 
@@ -327,7 +217,7 @@ class Medium:
 
         def build() -> Table:
             spectra, bins = self._spectra(airing, tuning)
-            return self._table(spectra, bins, airing, tuning, 0.0)
+            return tabulated(spectra, bins, airing, tuning, 0.0)
 
         return self._kept(("signals", airing.number, *_tuned(tuning)[1:]), build, lambda table: table.planes.nbytes)
 
@@ -343,33 +233,18 @@ class Medium:
         sweep.wobble(window.whole, window.fraction, first, track, out)
         return out
 
-    @staticmethod
-    def _table(spectra: NDArray[np.complex64], bins: NDArray[np.int64], airing: Airing, tuning: Tuning, delay: float) -> Table:
-        period = airing.program.period
-        grid = Grid.of(period, airing.rate, tuning.rate)
-        lift = round((airing.carrier - tuning.carrier) * period / airing.rate)  # bins: centre the table in the receiver's band
-        spectrum = np.zeros((spectra.shape[0], grid.length), np.complex64)
-        spectrum[:, ((bins + lift) * grid.repeats) % grid.length] = spectra
-        overhang = math.ceil(0.5 * grid.scale * airing.rate / tuning.rate * BLOCK) + 96
-        return Table(interpolator.planes(spectrum, overhang), grid.length, grid.scale, lift / period, delay)
-
     def _kept(self, key: Hashable, build: Callable[[], Kept], size: Callable[[Kept], int]) -> Kept:
         with self._lock:
             if key in self._shelf:
                 self._shelf.move_to_end(key)
-                return self._shelf[key][0]
+                found: Kept = self._shelf[key][0]
+                return found
         made = build()  # two threads may build the same; it is the same
         with self._lock:
             self._shelf[key] = made, size(made)
             while len(self._shelf) > 1 and sum(size for _, size in self._shelf.values()) > self._room:
                 self._shelf.popitem(last=False)
         return made
-
-
-def _course(oscillator: Oscillator, first: int, count: int) -> Floats:
-    out = np.empty((count, 2, kernels.NODES))
-    kernels.course(oscillator.lines, first, out)
-    return out
 
 
 def _factored(rays: Rays, plan: NDArray[np.int64], relation: Floats, airing: Airing, table: Table) -> tuple[Any, ...]:

@@ -16,8 +16,9 @@ from hil.clock import Instant
 from sim_backend import phasenoise
 from sim_backend.amplifier import Amplifier
 from sim_backend.history import Airing, Phase, Tuning
-from sim_backend.medium import Scene, channel_filter
+from sim_backend.medium import Scene
 from sim_backend.paths import Rays
+from sim_backend.tables import channel_filter
 
 OVERSAMPLING = 16  # where an amplifier bends
 

@@ -101,7 +101,7 @@ def _wall(item: Mapping[str, Any]) -> Wall:
         if key not in known:
             raise ValueError(f"[emulated] room.wall.{key}: found unknown key; allowed {' | '.join(known)}")
     for key in known[:2]:
-        if np.shape(item.get(key)) != (3,) or (key == "normal" and not np.any(item[key])):
+        if np.shape(item.get(key, ())) != (3,) or (key == "normal" and not np.any(item[key])):
             raise ValueError(f"[emulated] room.wall.{key}: found {item.get(key)}; allowed [x, y, z]{', not zero' * (key == 'normal')}")
     loss = item.get("reflection_db", 0.0)
     if not isinstance(loss, (int, float)) or isinstance(loss, bool) or loss > 0.0:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hil.units import SPEED_OF_LIGHT, from_db
 from sim_backend import seeds
 from sim_backend.paths import Itself, Line
+from sim_backend.settings import SILENCE_DB
 
 VELOCITY = 0.7 * SPEED_OF_LIGHT  # in a cable with PTFE
 LETTERS = {"transmit": "tx", "receive": "rx"}
@@ -71,7 +72,8 @@ def own(radio: str, mean_db: float, seed: int, antennas: int, elements: int) -> 
     """A radio heard by itself: complex Gaussian couplings whose mean power is `mean_db`."""
     rng = seeds.generator(seed, radio, "self-interference")
     draw: NDArray[np.complex128] = rng.standard_normal((antennas, elements)) + 1j * rng.standard_normal((antennas, elements))
-    return Itself(draw * np.sqrt(from_db(mean_db) / np.mean(np.abs(draw) ** 2)))
+    power = 0.0 if mean_db <= SILENCE_DB else from_db(mean_db)
+    return Itself(draw * np.sqrt(power / np.mean(np.abs(draw) ** 2)))
 
 
 def _wrong(key: str, found: Any, allowed: str) -> ValueError:

@@ -28,9 +28,9 @@ from sites import (
 from hil.clock import Instant, VirtualClock
 from hil.device import Move
 from sim_backend.kernels import BLOCK
-from sim_backend.medium import Grid
 from sim_backend.oscillator import Oscillator
 from sim_backend.paths import Echo, Rays, Scatterers, Sight
+from sim_backend.tables import Grid
 from sim_backend.world import build
 
 

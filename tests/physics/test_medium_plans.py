@@ -12,9 +12,9 @@ from hil.clock import Instant, VirtualClock
 from hil.device import Move
 from sim_backend import bundle, interpolator, seeds
 from sim_backend.kernels import BLOCK, TAPS
-from sim_backend.medium import Window
 from sim_backend.oscillator import Oscillator, draw
 from sim_backend.paths import Echo, Rays, Scatterers, Sight, Wall, trace
+from sim_backend.window import Window
 from sim_backend.world import build
 
 WAVELENGTH = 299792458.0 / CARRIER

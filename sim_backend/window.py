@@ -1,0 +1,83 @@
+"""Windows of a receiver's samples: whole blocks, the true instants of their ends, and the stations at which the scene is looked at."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.clock import Instant
+from sim_backend import kernels, phasenoise
+from sim_backend.history import Phase, Tuning
+from sim_backend.kernels import BLOCK
+from sim_backend.oscillator import Oscillator
+
+Floats = NDArray[np.float64]
+STATION_S = 3e-4  # at most, from one look at the scene to the next; what moves is taken as straight in between
+
+
+class Window(NamedTuple):
+    """Whole blocks of one receiver's samples and the true instants of their ends."""
+
+    first: int  # receiver tick of the first sample, a multiple of BLOCK
+    whole: NDArray[np.int64]  # (block end,)
+    fraction: NDArray[np.float64]
+    stride: int  # blocks from station to station, a power of two
+    station_whole: NDArray[np.int64]  # (station,) every `stride` blocks of the receiver's grid, from the last before the window
+    station_fraction: NDArray[np.float64]
+    first_cell: int  # of the receiver's course
+    cells: Floats
+
+    @classmethod
+    def of(cls, tuning: Tuning, first: int, blocks: int) -> Window:
+        oscillator, rate = tuning.oscillator, tuning.rate
+        stride = 1 << max(0, math.floor(math.log2(STATION_S * rate / BLOCK)))
+        step = stride * BLOCK
+        before, after = first // step, -(-(first // BLOCK + blocks) // stride)
+        begin, end = oscillator.tick(before * step, rate), oscillator.tick(after * step, rate)
+        first_cell, last = (at.whole * kernels.CELLS + math.floor(at.fraction * kernels.CELLS) for at in (begin, end))
+        cells = course(oscillator, first_cell, last - first_cell + 1)
+        sizes = blocks + 1, after - before + 1
+        (whole, fraction), (there, then) = [(np.empty(size, np.int64), np.empty(size)) for size in sizes]
+        kernels.tick_instants(oscillator.head, cells, first_cell, rate, first, BLOCK, whole, fraction)
+        kernels.tick_instants(oscillator.head, cells, first_cell, rate, before * step, step, there, then)
+        return cls(first, whole, fraction, stride, there, then, first_cell, cells)
+
+    @property
+    def offset(self) -> int:
+        """Blocks of the window's begin after the first station."""
+        return self.first // BLOCK % self.stride
+
+    def instant(self, end: int) -> Instant:
+        return Instant(int(self.whole[end]), float(self.fraction[end]))
+
+    @property
+    def stations(self) -> list[Instant]:
+        return [Instant(int(w), float(f)) for w, f in zip(self.station_whole, self.station_fraction)]
+
+    def between(self, values: NDArray[Any], station: int, begin: int, end: int) -> NDArray[Any]:
+        """What was found at stations, the first of them number `station`, at the ends of blocks [begin, end], straight in between."""
+        low, rest = np.divmod(self.offset + np.arange(begin, end + 1), self.stride)
+        low -= station
+        share = (rest / self.stride).reshape(-1, *[1] * (values.ndim - 1))
+        return np.ascontiguousarray(values[low] + share * (values[np.minimum(low + 1, len(values) - 1)] - values[low]))
+
+    def instants(self) -> list[Instant]:
+        return [Instant(int(w), float(f)) for w, f in zip(self.whole, self.fraction)]
+
+    def track(self, phase_noise: Phase, lag: float = 0.0) -> tuple[NDArray[np.float32], int]:
+        """Phase noise of a synthesiser over the window and `lag` seconds before it, on the grid of true time, and the number of its first
+        point."""
+        key, rms = phase_noise
+        grid = phasenoise.GRID_HZ
+        first = int(self.whole[0]) * grid + math.floor((self.fraction[0] - lag) * grid) - 1
+        last = int(self.whole[-1]) * grid + math.ceil(self.fraction[-1] * grid) + 2
+        return phasenoise.track(key, rms, first, last - first + 1), first
+
+
+def course(oscillator: Oscillator, first: int, count: int) -> Floats:
+    out = np.empty((count, 2, kernels.NODES))
+    kernels.course(oscillator.lines, first, out)
+    return out
