@@ -10,7 +10,7 @@ import numpy as np
 
 from hil.units import from_db, to_db
 from sim_backend.sounder.budget import Budget
-from sim_backend.sounder.cable import delay, lay, loss_db
+from sim_backend.sounder.cable import Cable, delay, lay, loss_db
 from sim_backend.sounder.line import Line
 from sim_backend.sounder.waveform import Ofdm
 
@@ -23,8 +23,9 @@ def floor(
 ) -> list[Line]:  # fmt: skip
     """Error of OFDM symbols behind 0.3 m, power of the error over that of the data.
 
-    The oscillators' true errors are taken out; of the phase that is left only what is smooth over the whole capture goes, so that all of
-    the phase noise stays. Truth: both ends' phase noise, their images, thermal noise and rounding. at_most: a bar instead of that truth.
+    The oscillators' true errors and the receiver's true offset are taken out; of the phase that is left only what is smooth over the whole
+    capture goes, so that all of the phase noise stays. Truth: both ends' phase noise, their images, thermal noise and rounding.
+    at_most: a bar instead of that truth.
     """
     rng = np.random.default_rng(4)
     signal = Ofdm.draw(rng)
@@ -35,7 +36,7 @@ def floor(
     at = cable.world.oscillators["b"].tick(heard.first, int(cable.rate))
     y = cable.apart(at)[1]
     late = delay(METRES) + float(cable.extra_delay[0, 0]) + cable.lateness(at)
-    turned = heard.port[0] * np.exp(-2j * np.pi * ((cable.carrier * y / cable.rate * n) % 1.0))
+    turned = (heard.port[0] - _offset(cable, heard.first, n.size)) * np.exp(-2j * np.pi * ((cable.carrier * y / cable.rate * n) % 1.0))
     step = signal.size + signal.guard
     start = (heard.first - airing.first_tick) % signal.samples.size
     first = -(-(start + signal.guard) // step)  # the first symbol that begins within the capture
@@ -65,6 +66,13 @@ def floor(
     truth = 2 * math.radians(phase_noise_deg) ** 2 + sum(from_db(image) for image in images) + noise
     added = 10 * math.log10(1.0 + from_db(arithmetic.total_db) / truth)
     return [Line("EVM floor", where, to_db(truth), measured, tolerance, "dB").against(added, arithmetic.worst)]
+
+
+def _offset(cable: Cable, first: int, samples: int) -> complex:
+    """Square-root watts at the port that the receiver's offset looks like: turned by a carrier offset it would fall among the tones."""
+    assert cable.receiver.setting is not None
+    front = cable.world.front("b", cable.receiver.setting.receive_gain_db)
+    return complex(front.offsets(first - first % 1024, max(1, samples // 1024), cable.rate)[0].mean() / front.scale[0])
 
 
 def _rounding(cable: Any) -> float:
