@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -155,17 +156,35 @@ def _golden(test: Callable, *arguments: object) -> list[Line]:
 # -- what is wrong --------------------------------------------------------------------------------------------------------------------------
 
 
-def related(change: Callable) -> Callable:
-    """How clocks and carriers stand to each other, changed: change(out, transmitter's head, period)."""
+def everywhere(function: Callable, make: Callable) -> Callable:
+    """A function of the emulator, replaced wherever one of its modules calls it by name or by its module's."""
 
     def inject(patch: pytest.MonkeyPatch) -> None:
-        def relate(*arguments: object) -> None:
-            kernels.relate(*arguments)
-            change(arguments[-1], arguments[3])
-
-        patch.setattr(medium, "kernels", SimpleNamespace(**(vars(kernels) | {"relate": relate})))
+        name, wrong = function.__name__, make(function)
+        home = sys.modules[function.__module__]
+        stand_in = SimpleNamespace(**(vars(home) | {name: wrong}))
+        for where, module in list(sys.modules.items()):
+            if where.startswith("sim_backend.") and ".sounder" not in where:
+                for attribute, value in list(vars(module).items()):
+                    if value is function:
+                        patch.setattr(module, attribute, wrong)
+                    elif value is home and isinstance(value, type(sys)):
+                        patch.setattr(module, attribute, stand_in)
 
     return inject
+
+
+def related(change: Callable) -> Callable:
+    """How clocks and carriers stand to each other, changed: change(out, transmitter's head)."""
+
+    def make(relate):
+        def wrong(*arguments: object) -> None:
+            relate(*arguments)
+            change(arguments[-1], arguments[3])
+
+        return wrong
+
+    return everywhere(kernels.relate, make)
 
 
 def carrier_sign(out, head):
@@ -207,10 +226,6 @@ def rounded_windows(of):
         return window._replace(fraction=seconds - window.whole)
 
     return rounded
-
-
-def kernels_with(name: str, make: Callable) -> Callable:
-    return lambda patch: patch.setattr(medium, "kernels", SimpleNamespace(**(vars(kernels) | {name: make(getattr(kernels, name))})))
 
 
 def mirrored_path_phase(response):
@@ -422,7 +437,6 @@ def both(*changes: Callable) -> Callable:
     return inject
 
 
-NOISE_POWER = world, "noise_power"
 MUTATIONS: list[tuple[str, Callable, Callable]] = [
     ("sign of the carrier offset", related(carrier_sign), offsets),
     ("sign of a clock's offset", related(timing_sign), one_path),
@@ -432,33 +446,33 @@ MUTATIONS: list[tuple[str, Callable, Callable]] = [
     ("path phase of the nominal carrier", related(nominal_carrier), one_path),
     ("phase accumulated in single precision", related(single_precision_phase), offsets),
     ("instants as one float", replaced(medium.Window, "of", rounded_windows), one_path_late),
-    ("sign of the path phase", kernels_with("response", mirrored_path_phase), nulls),
-    ("conjugated steering", kernels_with("response", mirrored_path_phase), steering),
+    ("sign of the path phase", everywhere(kernels.response, mirrored_path_phase), nulls),
+    ("conjugated steering", everywhere(kernels.response, mirrored_path_phase), steering),
     ("channel transposed, ends swapped", replaced(scene.Room, "static", transposed), one_path),
     ("channel conjugated", replaced(scene.Room, "static", conjugated), one_path),
     ("plane instead of spherical wave", replaced(paths.Sight, "rays", plane_wave), stations),
-    ("20 log for power", replaced(paths, "friis", lambda f: lambda d, w: f(d, w) ** 2), port_power),
+    ("20 log for power", everywhere(paths.friis, lambda f: lambda d, w: f(d, w) ** 2), port_power),
     ("sign of Doppler", replaced(scene.Room, "moving", backward), doppler),
     ("a channel that jumps", replaced(scene.Room, "moving", stepping), doppler),
     ("mirrored array axis", replaced(scene.Room, "positions", mirrored_axis), stations),
     ("reported position is the true one", replaced(motion.Carriage, "at", lambda at: lambda self, motor, seen: motor), carriage),
     ("sign of the play", replaced(motion.Carriage, "at", lambda at: lambda self, motor, seen: at(self, motor, 2 * motor - seen)), carriage),
-    ("wrap as linear convolution", replaced(interpolator, "planes", no_wrap), ofdm),
+    ("wrap as linear convolution", everywhere(interpolator.planes, no_wrap), ofdm),
     ("noise per link", replaced(world.World, "port", noise_per_link), noise_beside),
-    ("noise in half the rate", replaced(*NOISE_POWER, lambda f: lambda rate, *more: f(rate, *more) / 2), noise_lines),
-    ("noise independent of the rate", replaced(*NOISE_POWER, lambda f: lambda rate, *more: f(RATE, *more)), noise_lines),
-    ("noise counted per real part", replaced(*NOISE_POWER, lambda f: lambda rate, *more: f(rate, *more) * 2), noise_lines),
-    ("noise figure independent of gain", replaced(*NOISE_POWER, lambda f: lambda rate, figure, gain: f(rate, figure, 71.0)), noise_lines),
-    ("noise that depends on the block", replaced(noise, "add", block_noise), repeats),
-    ("dBm of the peak", replaced(radio, "transmit_amplitude", lambda f: lambda *a: f(*a) / math.sqrt(2)), port_power),
+    ("noise in half the rate", everywhere(converter.noise_power, lambda f: lambda rate, *more: f(rate, *more) / 2), noise_lines),
+    ("noise independent of the rate", everywhere(converter.noise_power, lambda f: lambda rate, *more: f(RATE, *more)), noise_lines),
+    ("noise counted per real part", everywhere(converter.noise_power, lambda f: lambda rate, *more: f(rate, *more) * 2), noise_lines),
+    ("noise figure independent of gain", everywhere(converter.noise_power, lambda f: lambda rate, figure, gain: f(rate, figure, 71.0)), noise_lines),
+    ("noise that depends on the block", everywhere(noise.add, block_noise), repeats),
+    ("dBm of the peak", everywhere(converter.transmit_amplitude, lambda f: lambda *a: f(*a) / math.sqrt(2)), port_power),
     ("phase noise of each channel its own", replaced(world.World, "samples", own_channel_phase), shared_noise),
     ("two oscillators in one device", replaced(radio.Radio, "_tuning", two_oscillators), own_carrier),
-    ("amplifier behind the medium", replaced(transmit, "radiated", nothing_to_bend), compression),
-    ("amplifier before the attenuator", replaced(transmit, "radiated", attenuator_last), compression),
-    ("amplifier at the symbol rate", replaced(transmit, "radiated", at_symbol_rate), distortion),
+    ("amplifier behind the medium", everywhere(transmit.radiated, nothing_to_bend), compression),
+    ("amplifier before the attenuator", everywhere(transmit.radiated, attenuator_last), compression),
+    ("amplifier at the symbol rate", everywhere(transmit.radiated, at_symbol_rate), distortion),
     ("conjugated distortion", replaced(parts.Amplifier, "apply", conjugated_bend), bent_phase),
-    ("leakage that does not turn", both(replaced(transmit, "radiated", no_leakage), replaced(receive.Front, "digitise", still_leakage)), spurs),
-    ("image at +f", replaced(transmit, "radiated", image_at_plus_f), spurs),
+    ("leakage that does not turn", both(everywhere(transmit.radiated, no_leakage), replaced(receive.Front, "digitise", still_leakage)), spurs),
+    ("image at +f", everywhere(transmit.radiated, image_at_plus_f), spurs),
     ("start remembered over a reload", replaced(Oscillator, "next_tick", remembered_start), starts),
     ("ring without stale blocks", replaced(ring.Ring, "take", always_fresh), buffers),
     ("settings of now for blocks of then", replaced(reception.Receiver, "_marks", present_setting), buffers),
