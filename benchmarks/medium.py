@@ -300,7 +300,7 @@ def main() -> None:
     tails, twice = gaussian(1 << (22 if quick else 25))
     print(f"complex noise {noise_rate:.0f} MS/s (numpy {numpy_rate:.0f}); beyond " + ", ".join(f"{s} sigma {r:.3f}" for s, r in tails)
           + f" of normal; {twice} of 2^21 words came twice")  # fmt: skip
-    lengths = (1 << 19, 1 << 21, 1 << 23)
+    lengths = (1 << 20, 1 << 21, 1 << 23)
     peaks = memory(lengths[: 2 if quick else 3])
     print("memory beside the samples: " + ", ".join(f"2^{length.bit_length() - 1} samples {peak:.0f} MiB" for length, peak in zip(lengths, peaks)))
     build_s, capture_s = frame(min(times, 3))

@@ -6,7 +6,8 @@
     oscillator   one fractional frequency error per device, for carrier and sampling clock
     motion       carriages and the target as closed forms of time
     scene        antennas, scatterers and target at any instant; `paths` turns them into delays and gains
-    medium       still paths as tables, moving ones as rays of their own; `kernels` are its compiled loops
+    medium       still paths as `tables`, moving ones as bundles of rays (`bundle`) over a `window`; `kernels` and `sweep` are compiled
+    wiring       cables between ports, and the leakage of a radio into itself
     oracle       the same, slowly and exactly: the definition of truth
     converter    codes, gains, noise figure; `noise` is the receiver's noise as a function of the sample index
     transmit     from codes to the antenna port, through an `amplifier`; `receive` from the port to codes
