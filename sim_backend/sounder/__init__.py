@@ -8,6 +8,7 @@ cables between devices as a bench's table [emulated] draws them; and the bench i
     budget       what the emulator's arithmetic may contribute, term by term
     cable        the sounder's own benches; `waveform` and `estimate` are its signals and its mathematics
     tones, taps, clocks, amplifier, phasenoise, evm, rail, nulling, repeat     one subject each
+    stability    Allan deviation over 0.01 .. 1000 s; minutes of computing, so it is asked for by itself
     onair        the bench that is given, every receiver idle and every transmitter to every receiver
 
 Of the emulator's truth it asks what no geometry tells: how oscillators ran, what chains were drawn, which phase a tuning got.

@@ -12,7 +12,7 @@ from sim_backend import interpolator, sounder
 from sim_backend.kernels import FINE, MARGIN, TAPS
 from sim_backend.oscillator import Oscillator
 from sim_backend.settings import Emulated
-from sim_backend.sounder import amplifier, budget, onair, phasenoise, taps, tones
+from sim_backend.sounder import amplifier, budget, onair, phasenoise, stability, taps, tones
 from sim_backend.sounder.estimate import Periods, carrier_offset, least_squares, phases, straight, strongest
 from sim_backend.sounder.line import Line
 from sim_backend.sounder.waveform import Ofdm, flat
@@ -167,6 +167,12 @@ def test_between_ideal_devices_only_arithmetic_is_left():
 def test_devices_as_they_are_drawn(severity):
     lines = list(sounder.honest({"seed": 5, "severity": severity, "oscillator": {"class": "tcxo", "spread_ppm": 3.0}}))
     assert wrong(lines) == [] and len(lines) > 25
+
+
+@pytest.mark.slow
+def test_allan_deviation_through_radios():
+    lines = stability.allan("")
+    assert wrong(lines) == [] and len(lines) == 6
 
 
 def test_the_bars_with_every_impairment_on():
