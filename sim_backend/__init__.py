@@ -13,7 +13,8 @@
     transmit     from codes to the antenna port, through an `amplifier`; `receive` from the port to codes
     phasenoise   of a synthesiser, as a function of key and time
     radio, stage the devices of `hil.device` on top; `settings` is the table [emulated]
-    truth        what no device tells, for tests
+    truth        what no device tells, for tests and for the sounder
+    sounder      the emulator measured by itself
 
 Of the controller it knows `hil.device`, `hil.clock` and `hil.units` only.
 """
