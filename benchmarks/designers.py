@@ -22,7 +22,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 import hil
-from benchmarks.scenes import quickstart
+from benchmarks.scenes import quickstart, severity
 from hil import tasks
 from hil.estimate.visits import delay_between
 from hil.records.reader import read
@@ -105,7 +105,7 @@ def main() -> None:
     if asked.show:
         found = json.loads(asked.keep.read_text())
     else:
-        changes = {} if asked.severity is None else {"emulated__severity": asked.severity}
+        changes = {} if asked.severity is None else severity(asked.severity)
         wanted = [{"seed": seed, "changes": changes} for seed in range(asked.first, asked.first + (1 if asked.quick else asked.seeds))]
         found = []
         for parameters, outcome in zip(wanted, tasks.run(trial, wanted, seed=0, jobs=asked.jobs)):

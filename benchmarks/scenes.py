@@ -21,6 +21,13 @@ def quickstart(**changes: Any) -> Bench:
     return bench.replace({key.replace("__", "."): value for key, value in changes.items()}) if changes else bench
 
 
+def severity(times: float) -> dict[str, Any]:
+    """Changes that make the emulated devices `times` as bad, the clocks that the quickstart writes out among them."""
+    return {
+        "emulated__severity": times, "emulated__oscillator__spread_ppm": 3.0 * times, "emulated__oscillator__clock_offset_ns": 300.0 * times,
+    }  # fmt: skip
+
+
 def random_bench(rng: np.random.Generator, **changes: Any) -> Bench:
     """Everybody at a random place of the room, nobody closer than six metres to another, the target ten."""
     while True:

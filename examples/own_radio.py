@@ -40,6 +40,8 @@ class Wire:
             values = np.atleast_1d(getattr(setting, name))
             if (channels and len(values) != channels) or not all(low <= value <= high for value in values):
                 self.refuse("out-of-range", f"{name} cannot be set", found=str(getattr(setting, name)), allowed=f"{low:g} ... {high:g}")
+        if setting.gain_mode != "manual":
+            self.refuse("out-of-range", "no such gain mode", found=setting.gain_mode, allowed="manual")
         gain, attenuation = round(setting.receive_gain_db[0]), round(setting.attenuation_db[0] / 0.25) * 0.25
         # HARDWARE: write the four settings, then read them back
         self.setting = Setting(setting.carrier_hz, setting.sample_rate_hz, (float(gain),), (attenuation,))

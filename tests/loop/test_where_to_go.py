@@ -25,7 +25,7 @@ def trial(*, standing=None, optimism=0.0, trusted=True, best=None, promised=20.0
     made._standing, made._optimism, made._best, made._searched, made._expected = standing, optimism, best, None, None
     made._paths = {(0, 0): SimpleNamespace(above_threshold=trusted)}
     design = SimpleNamespace(positions=THERE, promised=promised)
-    made._know = lambda channel: None
+    made.know = lambda channel: None
     made._design = lambda *_: design
     made._say_decided = lambda *_: None
     made.said = said
