@@ -30,12 +30,14 @@ from hil.uncertainty import ball_radius
 
 SPLIT = (("design", "fixed", "fixed-rzf"), ("aperture", "sparse", "fixed"), ("motion", "robust", "sparse"))
 NAMES = ("robust", "nominal", "sparse", "fixed", "fixed-rzf")
+BASELINES = ("fixed-rzf", "fixed", "sparse", "nominal")
+KEPT_AT_ONCE = 10  # seeds between two writings of --keep
 LOOKS_SHARE = 1.5  # of a moving echo's power: its phase in force, less the mean of the phases at two looks
 
 
 def trial(parameters: Mapping[str, Any], _: np.random.SeedSequence) -> dict[str, Any]:
     """The last round of each designer, promises kept of those made, sets against truth and bound of every robust round."""
-    bench = quickstart(design__baselines=["fixed-rzf", "fixed", "sparse", "nominal"], **parameters["changes"])
+    bench = quickstart(design__baselines=parameters["baselines"], rounds__max=parameters["rounds"], **parameters["changes"])
     found: dict[str, Any] = {"sets": [], "kept": 0, "made": 0, "passed": 0, "rounds": 0}
     with tempfile.TemporaryDirectory() as runs, hil.open(bench, seed=parameters["seed"], runs=runs) as lab:
         for one in lab.rounds():
@@ -97,19 +99,26 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--compared", type=int, default=50, help="seeds up to this one meet every baseline, the others the nominal design only")
+    parser.add_argument("--rounds", type=int, default=3, help="of the robust designer, at most")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--severity", type=float, help="of the emulated devices; left out: as the bench says")
-    parser.add_argument("--keep", type=Path, help="write every trial's numbers here, or with --show read them")
+    parser.add_argument("--keep", type=Path, help="add every trial's numbers to this file, or with --show read them")
     parser.add_argument("--show", action="store_true", help="no trials: judge what --keep holds")
     asked = parser.parse_args()
     if asked.show:
         found = json.loads(asked.keep.read_text())
     else:
         changes = {} if asked.severity is None else severity(asked.severity)
-        wanted = [{"seed": seed, "changes": changes} for seed in range(asked.first, asked.first + (1 if asked.quick else asked.seeds))]
-        found = []
-        for parameters, outcome in zip(wanted, tasks.run(trial, wanted, seed=0, jobs=asked.jobs)):
-            found.append({"seed": parameters["seed"], **outcome.result})
+        seeds = range(asked.first, asked.first + (1 if asked.quick else asked.seeds))
+        found = json.loads(asked.keep.read_text()) if asked.keep and asked.keep.exists() else []
+        for at in range(0, len(seeds), KEPT_AT_ONCE):
+            wanted = [
+                {"seed": seed, "changes": changes, "rounds": asked.rounds, "baselines": ["nominal"] if seed > asked.compared else list(BASELINES)}
+                for seed in seeds[at : at + KEPT_AT_ONCE]
+            ]  # fmt: skip
+            done = tasks.run(trial, wanted, seed=0, jobs=asked.jobs)
+            found += [{"seed": parameters["seed"], **outcome.result} for parameters, outcome in zip(wanted, done)]
             if asked.keep:
                 asked.keep.write_text(json.dumps(found))
     results = judged(found)
@@ -123,7 +132,7 @@ def judged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         last = one["robust"]
         within = sum(each["inside"] for each in one["sets"])
         promises = f"{last['promised']:9.2f} {last['bound']:7.2f} {last['round']:7d}   {one['kept']}/{one['made']}   {within}/{one['made']}"
-        print(f"{one['seed']:4d}   " + "".join(f"{one[name]['measured']:11.2f}" for name in NAMES)
+        print(f"{one['seed']:4d}   " + "".join(f"{one[name]['measured']:11.2f}" if name in one else f"{'-':>11}" for name in NAMES)
               + f"   {'':24}{promises}")  # fmt: skip
     results = []
 
@@ -132,12 +141,13 @@ def judged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         print(f"{what:100} {value:8.3f}" + ("" if bar is None else f"   bar {bar}"))
 
     print()
+    compared = [one for one in found if all(name in one for name in NAMES)]
     for name in NAMES:
-        measured = [one[name]["measured"] for one in found]
+        measured = [one[name]["measured"] for one in compared]
         low, middle, high = np.quantile(measured, [0.05, 0.5, 0.95])
         add(f"{name}: measured worst user, median, dB (5 to 95 %: {low:.1f} .. {high:.1f})", middle)
     for name, better, worse in SPLIT:
-        gains = [one[better]["measured"] - one[worse]["measured"] for one in found]
+        gains = [one[better]["measured"] - one[worse]["measured"] for one in compared]
         low, middle, high = np.quantile(gains, [0.05, 0.5, 0.95])
         add(f"gain by {name} ({better} - {worse}), median, dB (5 to 95 %: {low:.1f} .. {high:.1f})", middle)
     gaps = [one["robust"]["bound"] - one["robust"]["promised"] for one in found]

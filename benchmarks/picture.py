@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--write", type=Path, default=Path("docs/pictures/designers.svg"))
     asked = parser.parse_args()
-    draw(json.loads(asked.file.read_text()), asked.write)
+    draw([one for one in json.loads(asked.file.read_text()) if all(name in one for name in NAMES)], asked.write)
     print(asked.write)
 
 

@@ -124,6 +124,12 @@ class Arrival(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     tolerance_mm: Annotated[float, Meta(gt=0, le=100, description="read-back from what was asked")]
     settle_ms: Annotated[float, Meta(ge=0, le=60000, description="wait after that")]
     approach: Annotated[Literal["+", "-"], Meta(description="side from which a position is taken, against backlash")]
+    accuracy_mm: Annotated[float, Meta(ge=0, le=100, description="std of an element about its read-back: scale, lead, straightness of rail")] = 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """Metres."""
+        return self.accuracy_mm * 1e-3
 
     @property
     def tolerance(self) -> float:

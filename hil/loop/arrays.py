@@ -35,6 +35,7 @@ class BenchArray:
     stage: str | None
     rail: Rail | None
     fixed: NDArray[np.float64] | None
+    accuracy: float = 0.0  # metres, std about a read-back that the stage itself cannot see
 
     @property
     def elements(self) -> int:
@@ -51,7 +52,7 @@ class BenchArray:
         """(element,) metres."""
         if self.rail is None or self.stage is None:
             return np.zeros(self.elements)
-        return np.array([positions[self.stage].std[carriage.axis] for carriage in self.rail.carriages])
+        return np.hypot(self.accuracy, [positions[self.stage].std[carriage.axis] for carriage in self.rail.carriages])
 
     def plan(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> Plan | None:
         """The move from layout to layout, checked; None when the array stands still."""
@@ -79,10 +80,11 @@ def bench_array(array: Array, testbed: Testbed, wavelength: float) -> BenchArray
     elements = wire.elements
     spacing = max(array.min_spacing(wavelength), testbed.carriage(wire))
     low, high = array.travel(wavelength)
-    rail, fixed, stage = None, None, None
+    rail, fixed, stage, accuracy = None, None, None, 0.0
     if wire.moving:
         stage = elements[0].stage
         profile = testbed.stage_profile(str(stage))
+        accuracy = profile.arrival.accuracy
         axes = [profile.axis[str(element.axis)] for element in elements]
         carriages = tuple(Carriage(str(element.axis), element.offset, element.sign) for element in elements)
         travel = {carriage.axis: axis.travel for carriage, axis in zip(carriages, axes)}
@@ -94,7 +96,7 @@ def bench_array(array: Array, testbed: Testbed, wavelength: float) -> BenchArray
         fixed = np.array([element.offset for element in elements])
     return BenchArray(
         array.name, wire.radio, tuple(element.channel for element in elements), np.array(array.origin_m, dtype=float),
-        np.array(array.axis, dtype=float), array.element_power, spacing, (low, high), stage, rail, fixed,
+        np.array(array.axis, dtype=float), array.element_power, spacing, (low, high), stage, rail, fixed, accuracy,
     )  # fmt: skip
 
 
