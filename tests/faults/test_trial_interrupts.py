@@ -252,14 +252,28 @@ def handler(now=time.monotonic):
 
 
 @pytest.fixture
-def installed():
-    """The handler in force, and what was there before put back."""
+def put_back():
+    """Handlers as they were before, whatever a test installs."""
     before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
-    taken = handler()
-    taken.install()
-    yield taken
+    yield
     for number, old in before.items():
         signal.signal(number, old)
+
+
+@pytest.fixture
+def installed(put_back):
+    """The handler in force."""
+    taken = handler()
+    taken.install()
+    return taken
+
+
+@pytest.fixture
+def pythons_own(put_back):
+    """What Python itself installs, whatever the tests before have called in this process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def test_the_second_within_five_seconds_leaves_at_once():
@@ -298,7 +312,7 @@ def test_what_must_end_whole_is_not_interrupted_but_by_the_second(installed):
     assert signal.getsignal(signal.SIGINT) is installed
 
 
-def test_held_without_a_command_around_it():
+def test_held_without_a_command_around_it(pythons_own):
     """In somebody's own script Python's own handler is in force: held back as well, and a second one breaks through."""
     ended = []
     with pytest.raises(KeyboardInterrupt), interrupts.held():

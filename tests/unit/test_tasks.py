@@ -114,9 +114,11 @@ def test_a_negative_number_of_workers_is_refused() -> None:
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from hil import tasks
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and what it starts, would ignore it
 
 def slow(parameters, seed):
     Path(sys.argv[1], f"began-{parameters['a']}").touch()
