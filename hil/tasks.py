@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from hil.errors import HilError
+from hil.interrupts import held
 
 Parameters = Mapping[str, Any]
 Work = Callable[[Parameters, np.random.SeedSequence], Any]
@@ -91,13 +92,16 @@ def run(
             if done is not None:
                 done(found[key])
     missing = {key: parameters for key, parameters in zip(keys, tasks) if key not in found}
+
+    def came(outcome: Outcome) -> None:
+        if folder is not None and not outcome.error:
+            _keep(folder / f"{outcome.key}.json", outcome, seed)
+        found[outcome.key] = outcome
+        if done is not None:
+            done(outcome)
+
     if missing:
-        for outcome in _work(function, missing, seed, _workers(jobs, len(missing))):
-            if folder is not None and not outcome.error:
-                _keep(folder / f"{outcome.key}.json", outcome, seed)
-            found[outcome.key] = outcome
-            if done is not None:
-                done(outcome)
+        _work(function, missing, seed, _workers(jobs, len(missing)), came)
     outcomes = [found[key] for key in keys]
     if any(outcome.error for outcome in outcomes):
         raise TasksFailed(outcomes)
@@ -112,11 +116,11 @@ def _workers(jobs: int | None, tasks: int) -> int:
     return min(jobs, tasks)
 
 
-def _work(function: Work, tasks: Mapping[str, Parameters], seed: int, jobs: int) -> Iterator[Outcome]:
-    """Outcomes as they come."""
+def _work(function: Work, tasks: Mapping[str, Parameters], seed: int, jobs: int, came: Callable[[Outcome], None]) -> None:
+    """Tells of outcomes as they come."""
     if jobs == 0:
         for key, parameters in tasks.items():
-            yield _one(function, key, parameters, seed)
+            came(_one(function, key, parameters, seed))
         return
     waiting = iter(tasks.items())
     in_hand: dict[Future[Outcome], str] = {}
@@ -124,27 +128,30 @@ def _work(function: Work, tasks: Mapping[str, Parameters], seed: int, jobs: int)
 
     def hand_out(count: int) -> None:
         """No more than there are workers: what a pool has queued cannot be taken back from it."""
-        with _environment(_ONE_THREAD):  # workers are started by the first submissions and inherit it
+        with held(), _environment(_ONE_THREAD):  # workers are started by the first submissions and inherit it
             for key, parameters in itertools.islice(waiting, count):
                 in_hand[pool.submit(_one, function, key, parameters, seed)] = key
 
-    def ended(future: Future[Outcome]) -> Outcome:
-        key, error = in_hand.pop(future), future.exception()
-        return future.result() if error is None else Outcome(key, tasks[key], error=_said(error))
+    def ended(future: Future[Outcome]) -> None:
+        with held():  # Ctrl-C finds a task either in hand or kept
+            key, error = in_hand.pop(future), future.exception()
+            came(future.result() if error is None else Outcome(key, tasks[key], error=_said(error)))
 
     try:
         hand_out(jobs)
         while in_hand:
             finished = wait(in_hand, return_when=FIRST_COMPLETED).done
             for future in finished:
-                yield ended(future)
+                ended(future)
             if any(future.exception() is not None for future in finished):  # a worker died and took the pool with it
-                yield from (Outcome(key, parameters, error="not begun: a worker process died") for key, parameters in waiting)
+                for key, parameters in waiting:
+                    came(Outcome(key, parameters, error="not begun: a worker process died"))
                 return
             hand_out(len(finished))
     except KeyboardInterrupt:
         pool.shutdown(wait=True)
-        yield from [ended(future) for future in list(in_hand)]
+        for future in list(in_hand):
+            ended(future)
         raise
     finally:
         pool.shutdown(wait=True)
