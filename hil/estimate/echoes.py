@@ -16,7 +16,7 @@ from scipy import fft as fourier
 
 from hil.errors import DeviceError, InputError
 from hil.units import SPEED_OF_LIGHT
-from hil.waveform import Numerology
+from hil.waveform import Numerology, ofdm
 
 __all__ = ["Echoes", "Illumination", "direct_delay", "direct_response", "observe"]
 
@@ -228,16 +228,6 @@ def _windows(useful: NDArray, numerology: Numerology) -> NDArray[np.intp]:
     return np.round(useful).astype(np.intp) - numerology.prefix // 2
 
 
-def _ramp(samples: NDArray, numerology: Numerology) -> NDArray[np.complex64]:
-    """(symbol, tone) exp(+j 2 pi k samples / N), as the product of a coarse and a fine table whose phases are formed in float64."""
-    fine, half = 16, numerology.used // 2
-    step = 2j * np.pi / numerology.fft * np.asarray(samples, dtype=float)
-    first = -(-half // fine) * fine
-    coarse = np.exp(step[:, None] * np.arange(-first, half + 1, fine)).astype(np.complex64)
-    table = (coarse[:, :, None] * np.exp(step[:, None] * np.arange(fine)).astype(np.complex64)[:, None]).reshape(step.size, -1)
-    return np.concatenate([table[:, first - half : first], table[:, first + 1 : first + half + 1]], axis=1)
-
-
 def _demodulate(samples: NDArray[np.complex64], numerology: Numerology, track: _Track, carrier_hz: float) -> NDArray[np.complex64]:
     """(symbol, rx, tone) with carrier and delay undone; windows begin half a prefix early. Sets the track's symbols."""
     track.index = _inside(track, numerology, samples.shape[1], carrier_hz)
@@ -245,7 +235,7 @@ def _demodulate(samples: NDArray[np.complex64], numerology: Numerology, track: _
     still = samples * _spin(samples.shape[1], -track.cfo_hz, numerology.sample_rate_hz)
     first = _windows(useful, numerology)
     rows = np.lib.stride_tricks.sliding_window_view(still, numerology.fft, axis=1)
-    half, undo = numerology.used // 2, _ramp(useful - first, numerology)
+    half, undo = numerology.used // 2, ofdm.ramp(numerology, useful - first)
     tones = np.empty((first.size, samples.shape[0], numerology.used), np.complex64)
     for receiver, of_one in enumerate(rows):
         spectrum = fourier.fft(of_one[first], axis=-1, overwrite_x=True, norm="forward")
@@ -329,7 +319,7 @@ def _rebuild(track: _Track, numerology: Numerology, shape: tuple[int, int], carr
     begin, useful = _begins(track, numerology, carrier_hz, index)
     first = np.ceil(begin).astype(np.intp)
     turn = np.exp(1j * np.interp(index, known, track.phase)).astype(np.complex64)[:, None]
-    wave = track.light.reference[index % track.light.reference.shape[0]].astype(np.complex64) * turn * _ramp(first - useful, numerology)
+    wave = track.light.reference[index % track.light.reference.shape[0]].astype(np.complex64) * turn * ofdm.ramp(numerology, first - useful)
     lengths = np.diff(np.append(first, first[-1] + numerology.symbol_samples))
     kept = np.arange(lengths.max()) < lengths[:, None]  # (symbol, sample): clocks differ, now and then a symbol is a sample short
     begins, ends = max(int(first[0]), 0), min(int(first[0] + lengths.sum()), shape[1])

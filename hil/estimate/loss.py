@@ -124,6 +124,15 @@ class _Piece:
     lag: int | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Demodulated:
+    """Every symbol of a capture, from `first` on, at one place (start, carrier)."""
+
+    place: tuple[float, float]
+    first: int
+    values: NDArray[np.complex128]  # (channel, symbol, tone)
+
+
 @dataclass(eq=False)
 class _Track:
     """A frame followed through a capture from one preamble. response: group -> (channel, tone) channel over noise-free gain."""
@@ -138,6 +147,7 @@ class _Track:
     expected: float  # coherence
     holds: bool = False  # whether enough symbols about the anchor fit it
     _spectrum: NDArray[np.complex64] | None = None
+    _demodulated: _Demodulated | None = None
 
     @classmethod
     def of(cls, samples: NDArray, frame: Frame, acquisition: Acquisition, carrier_hz: float) -> _Track:
@@ -182,8 +192,18 @@ class _Track:
         return track
 
     def _demodulate(self, index: NDArray[np.int64], lag: int = 0) -> NDArray[np.complex128]:
-        values = ofdm.demodulate(self.samples, self.frame.numerology, self.start - lag, index, self.cfo_hz, self.stretch)[0]
-        return values.astype(np.complex128)
+        """(channel, symbol, tone). At the anchor's lag every symbol is transformed once and kept, until the carrier is known better."""
+        numerology, place = self.frame.numerology, (self.start, self.cfo_hz)
+        if lag or not len(index):
+            values = ofdm.demodulate(self.samples, numerology, self.start - lag, index, self.cfo_hz, self.stretch)[0]
+            return values.astype(np.complex128)
+        kept = self._demodulated
+        if kept is None or kept.place != place or not kept.first <= index.min() <= index.max() < kept.first + kept.values.shape[1]:
+            whole = ofdm.whole_symbols(numerology, self.samples.shape[-1], self.start, self.stretch)
+            every = np.arange(min(whole[0], index.min()), max(whole[-1], index.max()) + 1)  # a symbol at the edge may have been whole before
+            values = ofdm.demodulate(self.samples, numerology, self.start, every, self.cfo_hz, self.stretch)[0]
+            self._demodulated = kept = _Demodulated(place, int(every[0]), values.astype(np.complex128))
+        return kept.values[:, index - kept.first]
 
     def _known(self, index: NDArray[np.int64], group: int) -> NDArray[np.complex128]:
         turn = index % self.frame.layout.symbols

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import scipy.fft
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from hil.errors import InputError
 from hil.waveform.numerology import Numerology
@@ -49,22 +50,40 @@ def demodulate(
         raise InputError("capture-short", "symbols outside the capture were asked for",
                          found=f"samples {first.min()}..{first.max() + size}", allowed=f"0..{samples.shape[-1]}",
                          fix="capture at least two frames and one symbol")  # fmt: skip
-    position = first[:, None] + np.arange(size)
-    windows = samples[:, position]
+    # Phases are formed in float64 and turn into tables: of the windows' beginnings, of the samples in a window, of the tones.
+    kind = samples.dtype if samples.dtype in (np.complex64, np.complex128) else np.dtype(np.complex128)
+    windows = np.lib.stride_tricks.sliding_window_view(samples, size, axis=-1)[:, first]
+    spin = -2j * np.pi * cfo_hz / rate
     if cfo_hz != 0.0:
-        windows = windows * np.exp(-2j * np.pi * cfo_hz / rate * position).astype(windows.dtype)
-    spectrum = np.fft.fft(windows, axis=-1) / size
+        windows = windows * np.exp(spin * np.arange(size)).astype(kind)
+    spectrum = scipy.fft.fft(windows, axis=-1, overwrite_x=True, norm="forward")
     if np.pi * numerology.used * abs(stretch) / 2 > _DRIFT_PHASE:
-        spectrum = spectrum - np.float32(stretch) * _time_times_slope(spectrum, size)
+        spectrum -= np.float32(stretch) * _time_times_slope(spectrum, size)
     centre = first + (size - 1) / 2
     lag = (1.0 + stretch) * (centre - start) - (size - 1) / 2 - useful
-    tones = spectrum[..., numerology.bins] * np.exp(-2j * np.pi / size * np.outer(lag, numerology.tones)).astype(spectrum.dtype)
+    undo = ramp(numerology, -lag, kind)
+    undo *= np.exp(spin * first).astype(kind)[:, None]
+    half = numerology.used // 2
+    tones = np.empty((*spectrum.shape[:-1], 2 * half), dtype=spectrum.dtype)
+    np.multiply(spectrum[..., -half:], undo[:, :half], out=tones[..., :half])
+    np.multiply(spectrum[..., 1 : half + 1], undo[:, half:], out=tones[..., half:])
     return tones, centre / rate
+
+
+def ramp(numerology: Numerology, samples: ArrayLike, kind: DTypeLike = np.complex64) -> NDArray:
+    """(symbol, tone) exp(+j 2 pi k samples/N) for (symbol,) delays, as the product of a coarse and a fine table formed in float64."""
+    fine, half = 16, numerology.used // 2
+    step = 2j * np.pi / numerology.fft * np.asarray(samples, dtype=float)
+    first = -(-half // fine) * fine
+    coarse = np.exp(step[:, None] * np.arange(-first, half + 1, fine)).astype(kind)
+    table = (coarse[:, :, None] * np.exp(step[:, None] * np.arange(fine)).astype(kind)[:, None]).reshape(step.size, -1)
+    return np.concatenate([table[:, first - half : first], table[:, first + 1 : first + half + 1]], axis=1)
 
 
 def _time_times_slope(spectrum: NDArray[np.complex128], size: int) -> NDArray[np.complex128]:
     """Spectrum of (n - centre) dy/dn for windows whose spectrum is given."""
     tone = np.fft.fftfreq(size, 1.0 / size)
     tone[size // 2] = 0.0
-    slope = np.fft.ifft(spectrum * (2j * np.pi / size * tone).astype(spectrum.dtype), axis=-1)
-    return np.fft.fft(slope * (np.arange(size) - (size - 1) / 2).astype(spectrum.real.dtype), axis=-1)
+    slope = scipy.fft.ifft(spectrum * (2j * np.pi / size * tone).astype(spectrum.dtype), axis=-1, overwrite_x=True)
+    slope *= (np.arange(size) - (size - 1) / 2).astype(spectrum.real.dtype)
+    return scipy.fft.fft(slope, axis=-1, overwrite_x=True)
