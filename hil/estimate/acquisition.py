@@ -69,7 +69,7 @@ def acquire(
     numerology = frame.numerology
     size, prefix, rate = numerology.fft, numerology.prefix, numerology.sample_rate_hz
     pair = 2 * size
-    samples = samples_of(capture, frame.length + pair, rate).astype(np.complex64)
+    samples = samples_of(capture, frame.length + pair, rate).astype(np.complex64, copy=False)
     lags = min(frame.length, samples.shape[-1] - pair)
     widest = widest_ppm * 1e-6 * capture.carrier_hz
     tried = hypotheses(numerology, *((-widest, widest) if near_hz is None else (near_hz - width_hz, near_hz + width_hz)))

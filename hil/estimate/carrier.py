@@ -31,7 +31,8 @@ _CLEAR_PHASE = 0.1  # rad^2 up to which a symbol's phase is one
 INTERFERED = 10.0**0.9  # times the median from which a tone's residual is interference
 MOST_EXCISED = 0.25  # of the tones; where more are hit, they are the signal's own
 _LEAST_FREEDOM = 4.0  # of one tone's residual, from which it is judged
-_LOBES = 8  # maxima of the likelihood that are climbed
+_LOBES = 8  # maxima of the likelihood that are climbed,
+_NEAR_EQUAL = 0.5  # as far as this of the highest: the grid hides less than a fifth of a lobe
 _FIRST_PASS = 128  # symbols after the frame's start that the first pass looks at
 LEAST_SYMBOLS_SNR = 10.0**0.9  # symbols x SNR per tone from which the estimate is efficient (9 dB)
 PHASE_NOISE_FLOOR = 1.2  # var(cfo) of Wiener phase of rate s over T: 1.2 s/(T (2 pi)^2)
@@ -196,7 +197,8 @@ class _Fit:
         matched = symbols.values * np.conj(known)
         power = np.square(known.real) + np.square(known.imag)
         gains, energy = {}, {}
-        total = np.einsum("rmk,rmk,mk->rk", symbols.values, np.conj(symbols.values), (power > 0.0).astype(float), optimize=True).real
+        size = np.square(symbols.values.real, dtype=np.float64) + np.square(symbols.values.imag, dtype=np.float64)
+        total = np.einsum("rmk,mk->rk", size, (power > 0.0).astype(float))
         explained, parameters = np.zeros(total.shape), 0
         for group in np.unique(label):
             mine = label == group
@@ -227,17 +229,19 @@ class _Fit:
         length = scipy.fft.next_fast_len(2 * len(self.times))
         spectrum = np.zeros(length)
         for group, energy in self.energy.items():
-            series = np.where((self.label == group)[:, None], self.matched, 0.0)
-            series *= (1.0 / np.sqrt(np.maximum(energy, 1e-300)) * (energy > 0.0) / np.sqrt(self.colour))[:, None]
-            # Symbols on the second axis: transform the contiguous copy (channel x tone, symbol).
-            flat = np.moveaxis(series, 1, -1).reshape(-1, series.shape[1])
-            transform = scipy.fft.fft(flat.astype(np.complex64), length, axis=-1)
+            mine = self.label == group
+            weight = (energy > 0.0) / np.sqrt(np.maximum(energy, 1e-300) * self.colour)  # (channel, tone)
+            # Symbols on the last axis, contiguous, zero where another group's are.
+            flat = np.zeros((weight.size, len(mine)), dtype=np.complex64)
+            flat[:, mine] = np.moveaxis(self.matched[:, mine] * weight[:, None], 1, -1).reshape(weight.size, -1)
+            transform = scipy.fft.fft(flat, length, axis=-1)
             spectrum += np.sum(np.square(transform.real) + np.square(transform.imag), axis=0, dtype=np.float64)
         lags = scipy.fft.ifft(spectrum)[: len(self.times)]
         steps = scipy.fft.fftfreq(length, spacing)
         inside = np.abs(steps) <= min(numerology.spacing_hz / 4.0, 0.5 / spacing)
         peaks = inside & (spectrum >= np.roll(spectrum, 1)) & (spectrum >= np.roll(spectrum, -1))
         # A comb of many antennas repeats seldom and has near-equal lobes, between which the grid is too coarse to choose: climb them all.
+        peaks &= spectrum > _NEAR_EQUAL * spectrum[inside].max()
         first = np.flatnonzero(peaks)[np.argsort(spectrum[peaks])[::-1][:_LOBES]]
         phase, cell = 2.0 * np.pi * spacing * np.arange(1, len(lags)), 0.125 / (spacing * len(self.times))
         tops = [_climb(lags[1:], phase, float(step), cell) for step in (steps[first] if len(first) else [0.0])]

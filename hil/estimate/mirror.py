@@ -87,8 +87,9 @@ def _unexplained(values: NDArray[np.complex128], frame: Frame, index: NDArray[np
     for group in np.unique(label):
         mine = label == group
         energy = np.maximum(np.sum(np.square(np.abs(known[mine])), axis=0), 1e-300)
-        gains = np.einsum("rmk,mk->rk", values[:, mine], known[mine].conj()) / energy
-        out[:, mine] = np.where(known[mine] != 0.0, values[:, mine] - gains[:, None] * known[mine], 0.0)
+        sent, seen = known[mine], values[:, mine]
+        gains = np.sum(seen * sent.conj(), axis=1) / energy
+        out[:, mine] = (seen - gains[:, None] * sent) * (sent != 0.0)
     return out
 
 

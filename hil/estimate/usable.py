@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ DC_LINE = 4.0  # how far DC must stand above the strongest line beside it
 
 
 def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex64]:
-    """(channel, sample) without the receiver's DC, removed here before any derotation moves it to -cfo.
+    """(channel, sample), read only, without the receiver's DC, removed here before any derotation moves it to -cfo.
 
     Raises HilError `capture-unusable` for a capture that is empty, shorter than `least`, not finite, all zero or of another sample rate.
     """
@@ -31,7 +33,14 @@ def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex6
         reason, allowed, fix = "a channel that is all zero", "a live signal", "check cable, channel enable and gain"
     if reason:
         raise HilError("capture-unusable", "this capture cannot be used", where=capture.device, found=reason, allowed=allowed, fix=fix)
-    return remove(samples, rate, 0.0, DC_LINE)[0]
+    return _without_dc(capture)
+
+
+@lru_cache(maxsize=2)  # acquisition, tracking, refinement and channel ask for the same capture in turn, on two threads
+def _without_dc(capture: Capture) -> NDArray[np.complex64]:
+    samples = remove(np.atleast_2d(capture.samples), capture.sample_rate_hz, 0.0, DC_LINE)[0]
+    samples.flags.writeable = False
+    return samples
 
 
 def refuse_clipped(capture: Capture) -> None:
