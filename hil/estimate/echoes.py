@@ -157,21 +157,21 @@ def observe(
     receivers = np.asarray(receivers, dtype=float)
     _check(samples, numerology, lights, receivers)
     scale = np.float32(np.sqrt(np.mean(np.abs(samples) ** 2)))
-    samples = samples / scale
     copies: list[NDArray[np.complex64] | None] = [None] * len(lights)
     tracks: list[_Track | None] = [None] * len(lights)
     tones: list[NDArray[np.complex64]] = [np.zeros(0, np.complex64)] * len(lights)
-    rest = samples.copy()
+    rest = samples / scale
     for step in range(passes + 1):
         for number, light in enumerate(lights):
             copy = copies[number]
-            own = rest if copy is None else rest + copy
+            if copy is not None:
+                rest += copy
             track = tracks[number] or _Track(light, light.start, light.cfo_hz, np.zeros(0, np.intp), np.zeros(0, np.complex64), np.zeros(0))
-            tones[number] = _follow(own, numerology, track, receivers, carrier_hz, first=step == 0, last=step == passes)
+            tones[number] = _follow(rest, numerology, track, receivers, carrier_hz, first=step == 0, last=step == passes)
             tracks[number] = track
             if len(lights) > 1 and not (step == passes and number == len(lights) - 1):
-                fresh = _rebuild(track, numerology, own.shape, carrier_hz)
-                rest = own - fresh
+                fresh = _rebuild(track, numerology, rest.shape, carrier_hz)
+                rest -= fresh
                 copies[number] = fresh
     return [
         _echoes(track, tone, numerology, receivers, carrier_hz, samples.shape[1], float(scale))
@@ -232,13 +232,17 @@ def _demodulate(samples: NDArray[np.complex64], numerology: Numerology, track: _
     """(symbol, rx, tone) with carrier and delay undone; windows begin half a prefix early. Sets the track's symbols."""
     track.index = _inside(track, numerology, samples.shape[1], carrier_hz)
     _, useful = _begins(track, numerology, carrier_hz, track.index)
-    still = samples * _spin(samples.shape[1], -track.cfo_hz, numerology.sample_rate_hz)
     first = _windows(useful, numerology)
-    rows = np.lib.stride_tricks.sliding_window_view(still, numerology.fft, axis=1)
+    rows = np.lib.stride_tricks.sliding_window_view(samples, numerology.fft, axis=1)
     half, undo = numerology.used // 2, ofdm.ramp(numerology, useful - first)
+    spin = -2j * np.pi * track.cfo_hz / numerology.sample_rate_hz  # of a window's beginning, and within it
+    undo *= np.exp(spin * first).astype(np.complex64)[:, None]
+    within = np.exp(spin * np.arange(numerology.fft)).astype(np.complex64)
     tones = np.empty((first.size, samples.shape[0], numerology.used), np.complex64)
     for receiver, of_one in enumerate(rows):
-        spectrum = fourier.fft(of_one[first], axis=-1, overwrite_x=True, norm="forward")
+        window = of_one[first]
+        window *= within
+        spectrum = fourier.fft(window, axis=-1, overwrite_x=True, norm="forward")
         np.multiply(spectrum[:, -half:], undo[:, :half], out=tones[:, receiver, :half])
         np.multiply(spectrum[:, 1 : half + 1], undo[:, half:], out=tones[:, receiver, half:])
     return tones
