@@ -161,7 +161,9 @@ class Sounding:
         return channel.estimate(capture, frame, found, scale=scale, **more)
 
     def _intact(self, array: str, taken: Taken) -> Clean:
-        return intact(taken.capture, self.frames[array], self.near(array, taken.radio))
+        whole = intact(taken.capture, self.frames[array], self.near(array, taken.radio))
+        self._carriers.setdefault((array, taken.radio), whole.acquisition.cfo_hz)  # within 1 kHz: the next search is short already
+        return whole
 
     def _carrier(self, array: str, radio: str, whole: Clean) -> Carrier:
         """Carrier of one access point at one receiver, remembered."""
