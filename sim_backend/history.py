@@ -5,6 +5,7 @@ A capture is a pure function of these values, so it can be evaluated for any win
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -61,6 +62,12 @@ class Airing:
     number: int = 0  # unique within a world
     chains: transmit.Chains | None = None  # of the elements; None: ideal
     phase_noise: Phase = (0, 0.0)
+
+    @cached_property
+    def sent(self) -> Hashable:
+        """What tells its signals from another's: equal keys, equal spectra on equal carriers."""
+        chains = () if self.chains is None else self.chains.key
+        return self.program, self.channels.tobytes(), self.amplitude.tobytes(), self.carrier, self.rate, chains
 
     @property
     def bins_per_period(self) -> int:

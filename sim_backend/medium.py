@@ -69,7 +69,7 @@ class Medium:
     def __init__(self, scene: Scene, cache_bytes: int = 384 << 20) -> None:
         self._scene = scene
         self._shelf: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._room = cache_bytes
+        self._room, self._filled = cache_bytes, 0
         self._lock = threading.Lock()
 
     def receive(
@@ -219,10 +219,10 @@ class Medium:
             spectra, bins = self._spectra(airing, tuning)
             return tabulated(spectra, bins, airing, tuning, 0.0)
 
-        return self._kept(("signals", airing.number, *_tuned(tuning)[1:]), build, lambda table: table.planes.nbytes)
+        return self._kept(("signals", airing.sent, *_tuned(tuning)[1:]), build, lambda table: table.planes.nbytes)
 
     def _spectra(self, airing: Airing, tuning: Tuning) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
-        key = ("spectra", airing.number, *_tuned(tuning)[1:])
+        key = ("spectra", airing.sent, *_tuned(tuning)[1:])
         return self._kept(key, lambda: element_spectra(airing, tuning), lambda found: found[0].nbytes + found[1].nbytes)
 
     @staticmethod
@@ -241,9 +241,10 @@ class Medium:
                 return found
         made = build()  # two threads may build the same; it is the same
         with self._lock:
+            self._filled += size(made) - self._shelf.pop(key, (None, 0))[1]
             self._shelf[key] = made, size(made)
-            while len(self._shelf) > 1 and sum(size for _, size in self._shelf.values()) > self._room:
-                self._shelf.popitem(last=False)
+            while len(self._shelf) > 1 and self._filled > self._room:
+                self._filled -= self._shelf.popitem(last=False)[1][1]
         return made
 
 

@@ -18,9 +18,10 @@ from hil.clock import Instant
 
 Array = NDArray[np.float64]
 NEGLIGIBLE = 1e-6  # metres; a carriage that rings by less stands still
+RINGING = 2  # moves, of which a carriage may still ring
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ramp:
     """One straight synchronous move: speed up at `acceleration`, cruise at `speed`, brake; a triangle when short.
 
@@ -41,24 +42,24 @@ class Ramp:
     shift: Mapping[str, float] = field(default_factory=dict)
     ringing: float = 1.0
 
-    @property
+    @cached_property
     def peak(self) -> float:
         """The speed reached, m/s."""
         return min(self.speed, math.sqrt(self.acceleration * self.length))
 
-    @property
+    @cached_property
     def planned(self) -> float:
         """Seconds of the whole move when nobody halts it."""
         return 0.0 if self.length == 0.0 else self.length / self.peak + self.peak / self.acceleration
 
-    @property
+    @cached_property
     def duration(self) -> float:
         """Seconds from start to standstill."""
         if self.brake >= self.planned:
             return self.planned
         return self.brake + self._travelled(self.brake)[1] / self.acceleration
 
-    @property
+    @cached_property
     def end(self) -> Instant:
         return self.start.after(self.duration)
 
@@ -97,7 +98,10 @@ class Ramp:
 
     def at(self, instant: Instant) -> dict[str, float]:
         """Axis name -> metres by the count at an instant, standing before and after."""
-        s = self.fraction(instant.since(self.start))
+        return self.along(self.fraction(instant.since(self.start)))
+
+    def along(self, s: float) -> dict[str, float]:
+        """Axis name -> metres by the count with a share of the way behind."""
         return {axis: self.begin[axis] + s * (self.goal[axis] - self.begin[axis]) if s < 1.0 else self.goal[axis] for axis in self.begin}
 
 
@@ -176,6 +180,7 @@ class Journey:
     lost: Mapping[str, float] = field(default_factory=dict)
     _origin: dict[str, tuple[float, float]] = field(init=False)  # axis -> (motor minus count, motor seen through the play) at the start
     _entries: list[dict[str, tuple[float, float]]] = field(init=False, default_factory=list)  # the same when each ramp began
+    _still: list[Instant] = field(init=False, default_factory=list)  # when the last carriage stands still after each ramp
 
     def __post_init__(self) -> None:
         self._origin = {axis: (self.lost.get(axis, 0.0), count + self.lost.get(axis, 0.0)) for axis, count in self.begin.items()}
@@ -183,8 +188,9 @@ class Journey:
     def add(self, ramp: Ramp) -> None:
         """Append a move; whatever was planned to begin at or after its start is forgotten."""
         kept = sum(other.start < ramp.start or (other.start == ramp.start and other.length == 0.0) for other in self.ramps)
-        del self.ramps[kept:], self._entries[kept:]
-        self._entries.append(self._state(kept, ramp.start))
+        del self.ramps[kept:], self._entries[kept:], self._still[kept:]
+        self._entries.append(self._state(kept, ramp.start)[1])
+        self._still.append(self.still(ramp))
         self.ramps.append(ramp)
 
     def in_force(self, instant: Instant) -> Ramp | None:
@@ -199,25 +205,35 @@ class Journey:
 
     def motors(self, instant: Instant) -> dict[str, float]:
         """Axis name -> metres that the motors have really turned."""
-        steps, state = self.steps(instant), self._state(self._index(instant), instant)
+        steps, state = self._state(self._index(instant), instant)
         return {axis: steps[axis] + state[axis][0] for axis in steps}
 
     def at(self, instant: Instant) -> dict[str, float]:
         """Axis name -> metres at which the carriages really are."""
         i = self._index(instant)
-        steps, state = self.begin if i == 0 else self.ramps[i - 1].at(instant), self._state(i, instant)
+        steps, state = self._state(i, instant)
+        ringing = [self.ramps[k] for k in range(max(0, i - RINGING), i) if self.ramps[k].end <= instant < self._still[k]]
         out = {}
         for axis, count in steps.items():
             lost, seen = state[axis]
             carriage = self.carriages.get(axis, EXACT)
             out[axis] = carriage.at(count + lost, seen)
-            if carriage.overshoot:
-                out[axis] += sum(self._rings(ramp, axis, carriage, instant) for ramp in self.ramps[max(0, i - 2) : i])
+            if ringing and carriage.overshoot:
+                out[axis] += sum(self._rings(ramp, axis, carriage, instant) for ramp in ringing)
         return out
+
+    def course(self, at: Sequence[Instant]) -> list[dict[str, float]]:
+        """What `at` says of every one of some instants; where nothing moves between them all, it is asked once."""
+        if len(at) > 1:
+            first = min(at)
+            i = self._index(first)
+            if i == self._index(max(at)) and all(still <= first for still in self._still[max(0, i - RINGING) : i]):
+                return [self.at(first)] * len(at)
+        return [self.at(instant) for instant in at]
 
     def track(self, axis: str, at: Sequence[Instant]) -> tuple[Array, Array]:
         """Of one carriage, (instant,) metres along its rail and across it."""
-        along = [self.at(instant)[axis] for instant in at]
+        along = [where[axis] for where in self.course(at)]
         carriage = self.carriages.get(axis, EXACT)
         return np.array(along), np.array([carriage.across(position) for position in along])
 
@@ -228,33 +244,35 @@ class Journey:
 
     def moves_within(self, begin: Instant, end: Instant) -> bool:
         """Whether a carriage moves or rings at any time in [begin, end]."""
-        return any(ramp.length > 0.0 and ramp.start < end and begin < self.still(ramp) for ramp in self.ramps)
+        return any(ramp.length > 0.0 and ramp.start < end and begin < still for ramp, still in zip(self.ramps, self._still))
 
     def still(self, ramp: Ramp) -> Instant:
         """When the last carriage stands still after a move."""
-        return ramp.end.after(max((carriage.tail(ramp.ringing) for carriage in self.carriages.values()), default=0.0))
+        return ramp.end.after(max((carriage.tail(max(1.0, ramp.ringing)) for carriage in self.carriages.values()), default=0.0))
 
     def forget_before(self, instant: Instant) -> None:
         """Drop ramps that ended before an instant; the position afterwards is unchanged."""
-        while len(self.ramps) > 1 and self.still(self.ramps[0]) < instant and self.ramps[1].start < instant:
+        while len(self.ramps) > 1 and self._still[0] < instant and self.ramps[1].start < instant:
             self.begin, self._origin = self.ramps[0].at(self.ramps[1].start), self._entries[1]
-            del self.ramps[0], self._entries[0]
+            del self.ramps[0], self._entries[0], self._still[0]
 
     def _index(self, instant: Instant) -> int:
-        return bisect.bisect_right([ramp.start for ramp in self.ramps], instant)
+        return bisect.bisect_right(self.ramps, instant, key=lambda ramp: ramp.start)
 
-    def _state(self, i: int, instant: Instant) -> dict[str, tuple[float, float]]:
-        """Axis -> (motor minus count, motor seen through the play) at an instant of the i-th ramp, counted from 1; 0: before the first."""
+    def _state(self, i: int, instant: Instant) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+        """At an instant of the i-th ramp, counted from 1 (0: before the first): axis -> metres by the count, and axis -> (motor minus
+        count, motor seen through the play)."""
         if i == 0:
-            return self._origin
+            return self.begin, self._origin
         ramp, state = self.ramps[i - 1], {}
-        share, steps = ramp.fraction(instant.since(ramp.start)), ramp.at(instant)
+        share = ramp.fraction(instant.since(ramp.start))
+        steps = ramp.along(share)
         for axis, (lost, seen) in self._entries[i - 1].items():
             lost += ramp.shift.get(axis, 0.0)
             lost -= max(0.0, share - ramp.stalls.get(axis, 1.0)) * (ramp.goal[axis] - ramp.begin[axis])
             motor = steps[axis] + lost
             state[axis] = lost, min(max(seen, motor), motor + self.carriages.get(axis, EXACT).backlash)
-        return state
+        return steps, state
 
     @staticmethod
     def _rings(ramp: Ramp, axis: str, carriage: Carriage, instant: Instant) -> float:

@@ -177,7 +177,7 @@ class Room:
         """Where the carriages of a stage really are. The same list of instants is asked for again and again: it is answered once."""
         known = self._read.get(stage)
         if known is None or known[0] is not at:
-            known = self._read[stage] = at, [self._journeys[stage].at(instant) for instant in at]
+            known = self._read[stage] = at, self._journeys[stage].course(at)
         return known[1]
 
     def moves_within(self, transmitter: str, receiver: str, begin: Instant, end: Instant) -> bool:

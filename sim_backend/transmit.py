@@ -8,6 +8,7 @@ stays small. A stage that is ideal costs nothing and changes nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +43,11 @@ class Chains:
     @classmethod
     def ideal(cls, elements: int) -> Chains:
         return cls(np.zeros(elements, complex), np.zeros(elements, complex), np.ones(elements, complex))
+
+    @property
+    def key(self) -> Hashable:
+        """Equal keys, equal chains."""
+        return self.image.tobytes(), self.leakage.tobytes(), self.gain.tobytes(), self.amplifier
 
     @property
     def direct(self) -> Complex:
