@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--compared", type=int, default=50, help="seeds up to this one meet every baseline, others one robust round and a nominal one")
+    parser.add_argument("--compared", type=int, default=50, help="seeds up to this one meet all baselines, others one robust round and a nominal one")
     parser.add_argument("--rounds", type=int, default=2, help="of the robust designer, at most")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--severity", type=float, help="of the emulated devices; left out: as the bench says")
