@@ -198,9 +198,10 @@ def test_the_controller_killed_in_mid_round(command):
 
 def test_a_controller_that_hangs_loses_its_leases(command):
     """Controller and lease process stopped in mid-move: nodes mute and halt by themselves; when it wakes up it finds them safe."""
-    command.until("to=moving")
-    rail = command.device("stage", "rail1")
+    command.until("to=exploring")
+    rail = command.device("stage", "rail1")  # before it moves: who opens a stage halts it
     try:
+        command.until("to=moving")
         wait_for(lambda: rail.where().moving)
         hung = [*command.pids("hil.link.lease"), command.process.pid]
         at = time.monotonic()
