@@ -70,7 +70,7 @@ def test_predictions_after_exploring_hold_the_room_at_unvisited_positions(predic
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="with unknown chain gains one link of twelve (seed 6) errs 7.8 dB more than it says; held over the ensemble only", strict=False)
+@pytest.mark.xfail(reason="with unknown chain gains one link of twelve (seed 6) errs 7.8 dB more than it says", strict=False)
 def test_no_single_link_errs_far_more_than_it_says(predicted_links):
     error, predicted, *_ = predicted_links
     assert np.all(error - predicted < 4.5)
