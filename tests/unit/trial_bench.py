@@ -14,7 +14,7 @@ from hil.bench import Bench
 OWN = QUICKSTART.parent / "own_designer.py"
 NARROW = (
     ("sample_rate_hz = 15.36e6, used_bandwidth_hz = 11.52e6", "sample_rate_hz = 3.84e6, used_bandwidth_hz = 2.88e6"),
-    ("rounds = { max = 8", "rounds = { max = 1"),
+    ("rounds = { max = 5", "rounds = { max = 1"),
     ('baselines = ["fixed-rzf", "fixed", "sparse"]', "baselines = []"),
     ("steps = 400", "steps = 20\nstarts = 1"),
 )
