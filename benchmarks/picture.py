@@ -31,7 +31,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
             label = f"{name}, median {np.median(measured):.1f} dB"
             left.step(measured, share, where="post", color=look.hue(name), linestyle=LINES[name], linewidth=1.6, label=label)
         left.set(xlabel="measured SINR of the worst user, dB", ylabel="share of rooms at most so good", ylim=(0.0, 1.0))
-        left.legend(loc="upper left")
+        left.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
         labels = [f"{what}\n{better} less\n{worse}" for what, better, worse in SPLIT]
         boxes = {"whis": (5, 95), "widths": 0.45, "medianprops": {"color": look.INK}, "flierprops": {"markersize": 3}}
         right.boxplot(list(gains.values()), tick_labels=labels, **boxes)
