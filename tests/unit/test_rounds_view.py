@@ -209,7 +209,7 @@ def test_one_progress_bar_under_the_lines_of_a_terminal_and_none_elsewhere() -> 
     screen, pipe = Screen(), io.StringIO()
     shown(screen, events())
     assert screen.written.count("[....................] round 0 exploring") == 1
-    assert "\r\x1b[2K    0  fixed " in screen.written and "[##########..........] round 3 robust designing" in screen.written
+    assert "\r\x1b[2K    0  fixed " in screen.written and "[#############.......] round 3 robust designing" in screen.written
     assert screen.written.endswith("at rest\n") and "designing" not in screen.getvalue()
     shown(pipe, events())
     assert "\x1b" not in pipe.getvalue() and "\r" not in pipe.getvalue()
