@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hil.device import Capture
 from hil.errors import HilError
 from hil.estimate import carrier, loss, marks
+from hil.estimate.carrier import Carrier
 from hil.estimate.loss import Clean
 from hil.loop.lab import Lab, Taken
 from hil.waveform.frame import Frame
@@ -33,11 +34,11 @@ def intact(capture: Capture, frame: Frame, near_hz: float | None = None, least_s
     return whole
 
 
-def of_version(whole: Clean, frame: Frame, version: int, before: Iterable[int]) -> Clean:
-    """The same, if its marks are of `version`; HilError `wrong-reference` where they are of one pushed `before`, or of none of them."""
+def of_version(whole: Clean, frame: Frame, version: int, before: Iterable[int]) -> Carrier:
+    """Its carrier, if its marks are of `version`; HilError `wrong-reference` where they are of one pushed `before`, or of none of them."""
     found = carrier.refine(whole.capture, frame, whole.acquisition)
     marks.check(whole.capture, frame, found, [version, *before]).expect(version, whole.capture.device)
-    return whole
+    return found
 
 
 def sifted(lab: Lab, takes: Mapping[str, Taken], look: Callable[[Taken], Clean]) -> tuple[dict[str, Clean], list[str]]:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from hil.device import Capture
 from hil.estimate import carrier, quality, spurs, target
+from hil.estimate.carrier import Carrier
 from hil.estimate.channel import ToneChannel
 from hil.estimate.echoes import Illumination, observe
 from hil.estimate.loss import Clean
@@ -95,16 +97,21 @@ def measure(
         wanted |= {array.radio: echo for array in lab.sensors}
     with lab.muted_after("measured"):
         taken = lab.capture(prefix, "measure", wanted)
-        at_users = {radio: taken[radio] for radio in lab.user_radio.values()}
-        kept, again = sifted(lab, at_users, lambda one: _intact(lab, sounding, one, frames, version))
+        carriers: dict[str, Carrier] = {}  # by the capture's name
+
+        def look(one: Taken) -> Clean:
+            whole, carriers[one.name] = _intact(lab, sounding, one, frames, version)
+            return whole
+
+        kept, again = sifted(lab, {radio: taken[radio] for radio in lab.user_radio.values()}, look)
         if again:
             taken |= lab.capture(prefix + AGAIN, "measure", {radio: wanted[radio] for radio in again})
-            kept |= {taken[radio].name: _intact(lab, sounding, taken[radio], frames, version) for radio in again}
+            kept |= {taken[radio].name: look(taken[radio]) for radio in again}
     lab.enter(State.ESTIMATING, "captured")
     found = []
     for u, user in enumerate(lab.users):
         one = taken[lab.user_radio[user]]
-        found.append(_quality(lab, sounding, one, kept[one.name], frames[lab.transmitters[u].name], u))
+        found.append(_quality(lab, sounding, one, kept[one.name].capture, carriers[one.name], frames[lab.transmitters[u].name], u))
     lab.link.progress()
     sinr, std = np.array([q.sinr_db for q in found]), np.array([q.std_db for q in found])
     upper = sinr + ndtri(1.0 - (1.0 - CONFIDENCE) / sinr.size) * std
@@ -119,19 +126,20 @@ def measure(
     return measured
 
 
-def _intact(lab: Lab, sounding: Sounding, taken: Taken, frames: Mapping[str, MeasuringFrame], version: int) -> Clean:
-    """A user's capture of its own access point's frame, of this version, as far as nothing is missing from it."""
+def _intact(
+    lab: Lab, sounding: Sounding, taken: Taken, frames: Mapping[str, MeasuringFrame], version: int
+) -> tuple[Clean, Carrier]:  # fmt: skip
+    """A user's capture of its own access point's frame, of this version, as far as nothing is missing from it, and its carrier."""
     user = list(lab.user_radio.values()).index(taken.radio)
     array = lab.transmitters[user].name
     whole = intact(taken.capture, frames[array], sounding.near(array, taken.radio), LEAST_SYMBOLS)
-    return of_version(whole, frames[array], version, range(version - 1, max(version - 1 - STALE, 0), -1))
+    return whole, of_version(whole, frames[array], version, range(version - 1, max(version - 1 - STALE, 0), -1))
 
 
-def _quality(lab: Lab, sounding: Sounding, taken: Taken, whole: Clean, frame: MeasuringFrame, user: int) -> Quality:
+def _quality(lab: Lab, sounding: Sounding, taken: Taken, capture: Capture, found: Carrier, frame: MeasuringFrame, user: int) -> Quality:
     array = lab.transmitters[user].name
     leaks = [sounding.near(other.name, taken.radio) for other in lab.transmitters if other.name != array]
-    found = carrier.refine(whole.capture, frame, whole.acquisition)
-    capture, found, _ = cleaned(whole.capture, frame, found, [hz for hz in leaks if hz is not None])
+    capture, found, _ = cleaned(capture, frame, found, [hz for hz in leaks if hz is not None])
     say(lab, replace(found.cfo, of=f"{array}-{lab.users[user]}", sources=(taken.file,)))
     channel = lab.user_channel[lab.users[user]]
     scale = float(receive_scale(lab.capability[taken.radio], taken.capture.gain_db)[channel])
