@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-NAMES = ("start", "agreement", "designers", "depths", "design", "medium", "link", "record", "loop")
+NAMES = ("start", "estimators", "agreement", "designers", "depths", "design", "medium", "link", "record", "loop")
 
 
 def measured(name: str) -> tuple[list[dict[str, Any]], float]:
