@@ -52,9 +52,8 @@ def coverage(what: str, held: np.ndarray, low: float | None = 0.93, high: float 
 def share(what: str, yes: np.ndarray, at_least: float | None = None, at_most: float | None = None, seconds: float = 0.0) -> Row:
     """Share of trials of which something is so: (trial,) of bool, against a least and a most."""
     found, least, most = _share(yes)
-    words = " and ".join([f">= {at_least:g}"] * (at_least is not None) + [f"<= {at_most:g}"] * (at_most is not None))
     fine = (at_least is None or most >= at_least) and (at_most is None or least <= at_most)
-    return Row(what, found, least, most, words or None, fine, len(yes), seconds)
+    return Row(what, found, least, most, _words(at_least, at_most), fine, len(yes), seconds)
 
 
 def middle(what: str, values: np.ndarray, at_most: float | None = None, at_least: float | None = None, seconds: float = 0.0) -> Row:
@@ -62,16 +61,14 @@ def middle(what: str, values: np.ndarray, at_most: float | None = None, at_least
     ordered, n = np.sort(np.asarray(values, float)), len(values)
     reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * np.sqrt(n) / 2
     low, high = float(ordered[max(0, int(n / 2 - reach))]), float(ordered[min(n - 1, int(np.ceil(n / 2 + reach)))])
-    words = " and ".join([f">= {at_least:g}"] * (at_least is not None) + [f"<= {at_most:g}"] * (at_most is not None))
     fine = (at_least is None or high >= at_least) and (at_most is None or low <= at_most)
-    return Row(what, float(np.median(ordered)), low, high, words or None, fine, n, seconds)
+    return Row(what, float(np.median(ordered)), low, high, _words(at_least, at_most), fine, n, seconds)
 
 
 def told(what: str, value: float, at_most: float | None = None, at_least: float | None = None, trials: int = 1, seconds: float = 0.0) -> Row:
     """A number without an interval: a rate, a time."""
-    words = " and ".join([f">= {at_least:g}"] * (at_least is not None) + [f"<= {at_most:g}"] * (at_most is not None))
     fine = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
-    return Row(what, float(value), float(value), float(value), words or None, fine, trials, seconds)
+    return Row(what, float(value), float(value), float(value), _words(at_least, at_most), fine, trials, seconds)
 
 
 def interval_of_mean(values: np.ndarray) -> tuple[float, float, float]:
@@ -79,6 +76,11 @@ def interval_of_mean(values: np.ndarray) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else np.inf
     return mean, max(0.0, mean - reach), mean + reach
+
+
+def _words(at_least: float | None, at_most: float | None) -> str | None:
+    limits = [f"{sign} {limit:g}" for sign, limit in ((">=", at_least), ("<=", at_most)) if limit is not None]
+    return " and ".join(limits) or None
 
 
 def _share(yes: np.ndarray) -> tuple[float, float, float]:
