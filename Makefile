@@ -3,7 +3,7 @@
 #   make test         every ordinary test; make test-slow: full statistics; make soak: full counts
 #   make lint         ruff, mypy on the seams, generated pages up to date
 #   make bench        the benchmarks, quick form; make bench QUICK= for the full one
-#   make system       the one C library that drivers want (root); emulated runs do without it
+#   make system       libiio and its command line tools (root): for radios and for tests of the emulated daemon
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := dry-run
@@ -52,10 +52,10 @@ bench: $(READY)
 	  echo "== benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name $(QUICK) || failed=1; done; exit $$failed
 
 system:
-	@if ldconfig -p 2>/dev/null | grep -q 'libiio\.so\.0'; then echo "libiio: there"; \
-	elif ! command -v apt-get >/dev/null; then echo "libiio 0.24 ... 0.26 is missing; fix: install it with this system's packages"; exit 1; \
-	elif [ "$$(id -u)" != 0 ]; then echo "libiio 0.24 ... 0.26 is missing; fix: sudo make system"; exit 1; \
-	else apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y libiio0 >/dev/null && echo "libiio: installed"; fi
+	@if ldconfig -p 2>/dev/null | grep -q 'libiio\.so\.0' && command -v iio_info >/dev/null; then echo "libiio, libiio-utils: there"; \
+	elif ! command -v apt-get >/dev/null; then echo "libiio 0.24 ... 0.26 or its tools are missing; fix: install them with this system's packages"; exit 1; \
+	elif [ "$$(id -u)" != 0 ]; then echo "libiio 0.24 ... 0.26 or its tools are missing; fix: sudo make system"; exit 1; \
+	else apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y libiio0 libiio-utils >/dev/null && echo "libiio, libiio-utils: installed"; fi
 
 venv: $(READY)
 
@@ -70,7 +70,7 @@ $(READY): pyproject.toml constraints.txt
 	rm -f $(VENV)/.ready-*; \
 	echo ".venv   installing, a few minutes the first time" >&2; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --retries 1 -c constraints.txt $(INDEX) torch; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[design,emulate,report,dev]'; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[radio,design,emulate,report,dev]'; \
 	version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	count=$$($(BIN)/python -m pip list --format=freeze --disable-pip-version-check | wc -l); \
 	build="CPU build of torch (0.2 GB instead of 4; \`make dry-run TORCH=cuda\` for the other)"; \

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,8 @@ from msgspec import Meta
 from hil import quantities, strict
 from hil.device import Capability, Tolerance
 from hil.errors import InputError
+from hil.fir import Fir
+from hil.fir import parse as parse_fir
 from hil.parts import capability
 from hil.strict import Source
 
@@ -55,6 +57,19 @@ class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     baseband_dc: Annotated[bool, Meta(description="DC offset after it")]
 
 
+class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which of a chip's antenna ports are switched to its channels, in the part's own words."""
+
+    receive: Annotated[str, Meta(min_length=1, description="A_BALANCED, B_BALANCED, C_BALANCED, A_N, A_P ...")]
+    transmit: Annotated[str, Meta(min_length=1, description="A or B")]
+
+
+class Protection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Beyond this the driver mutes, whatever a licence or a node would permit."""
+
+    temperature_c: Annotated[float, Meta(ge=-40, le=150, description="of the chip; warmer, nothing is put on the air")]
+
+
 class Deviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How far a setting read back may lie from what was asked; beyond it: did not take."""
 
@@ -71,20 +86,40 @@ class RadioProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The whole of a radio profile."""
 
     format: Annotated[Literal["hil.radio.v1"], Meta(description="first line of the file")]
-    part: Annotated[Literal["pluto", "fmcomms5"], Meta(description="what the radio is")]
+    part: Annotated[Literal["pluto", "ad9361", "fmcomms5", "ad9081"], Meta(description="what the radio is")]
     firmware: Annotated[str, Meta(pattern=r"^(>=|<=|==)?\d+(\.\d+)*$", description="wanted on the device")]
+    channels: Annotated[int, Meta(ge=1, le=64, description="each way; only for a part whose boards differ in it (ad9081)")] | None = None
     range: Tuning
     filter: Filter
     gain: Gain
     tracking: Tracking
     tolerance: Deviation
+    ports: Annotated[Ports, Meta(description="left out: as the part comes")] | None = None
+    limits: Annotated[Protection, Meta(description="left out: only the part's own")] | None = None
     evm_db: Annotated[float, Meta(ge=-200, le=0, description="error the part itself adds to what it sends or hears: phase noise, images")] = -200.0
     source: Source | None = None
 
     def capability(self, serial: str) -> Capability:
         """The part's capability, narrowed to this profile's ranges."""
-        whole = capability(self.part, serial, self.firmware.lstrip("<>="))
+        whole = capability(self.part, serial, self.firmware.lstrip("<>="), self.channels)
         return dataclasses.replace(whole, carrier_hz=self.range.carrier_hz, sample_rate_hz=self.range.sample_rate_hz)
+
+    @property
+    def fir(self) -> Fir | None:
+        """The filter that `filter.fir` names."""
+        return None if self.filter.fir is None or self.source is None else parse_fir(_beside(self.source, self.filter.fir).read_text())
+
+    @property
+    def fitting(self) -> dict[str, Any]:
+        """What a driver sets beside a `hil.device.Setting`, in plain values: bandwidth, filter, tracking, ports, protection, tolerances."""
+        return {
+            "bandwidth_hz": self.filter.bandwidth_hz,
+            "fir": None if self.fir is None else self.fir.text,
+            "tracking": {} if self.part == "ad9081" else msgspec.structs.asdict(self.tracking),
+            "ports": None if self.ports is None else msgspec.structs.asdict(self.ports),
+            "temperature_c": None if self.limits is None else self.limits.temperature_c,
+            "tolerance": dataclasses.asdict(self.tolerance.values),
+        }
 
 
 class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -156,8 +191,11 @@ class StageProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 def radio_profile(source: Source) -> RadioProfile:
     """A radio profile, checked against its part."""
     profile = strict.read(source, RadioProfile)
-    whole = capability(profile.part, "")
+    whole = capability(profile.part, "", channels=profile.channels)
     errors = []
+    if profile.channels not in (None, whole.receive_channels):
+        found, has = str(profile.channels), f"{whole.receive_channels}, or leave it out"
+        errors.append(source.error("beyond-part", f"part `{profile.part}` has a fixed number of channels", "channels", found=found, allowed=has))
     for key, wanted, limits in (
         ("carrier_hz", profile.range.carrier_hz, whole.carrier_hz),
         ("sample_rate_hz", profile.range.sample_rate_hz, whole.sample_rate_hz),
@@ -171,14 +209,29 @@ def radio_profile(source: Source) -> RadioProfile:
     ):
         if not within[0] <= value <= within[1]:
             errors.append(beyond_part(source, profile.part, f"{value:g} dB", f"{within[0]:g} ... {within[1]:g} dB", "gain", key))
-    if profile.filter.fir is not None and not (Path(source.file).parent / profile.filter.fir).is_file():
-        errors.append(
-            source.error(
-                "no-file", "there is no such file", "filter", "fir", found=profile.filter.fir, fix="paths start at the file that holds them"
-            )
-        )
+    if profile.filter.fir is not None:
+        errors += _fir_errors(source, profile.filter.fir)
     strict.raise_all(errors)
     return profile
+
+
+def _beside(source: Source, name: str) -> Any:
+    """A file that a profile names: paths start at the profile, those of profiles that came with hil inside their package."""
+    if source.file.startswith(f"{PACKAGE}/"):
+        return importlib.resources.files(PACKAGE).joinpath(name)
+    return Path(source.file).parent / name
+
+
+def _fir_errors(source: Source, name: str) -> list[InputError]:
+    file = _beside(source, name)
+    if not file.is_file():
+        fix = "paths start at the file that holds them"
+        return [source.error("no-file", "there is no such file", "filter", "fir", found=name, fix=fix)]
+    try:
+        parse_fir(file.read_text())
+    except (ValueError, OSError) as error:
+        return [source.error("bad-filter", "this FIR file cannot be used", "filter", "fir", found=f"{name}: {error}")]
+    return []
 
 
 def stage_profile(source: Source) -> StageProfile:

@@ -185,6 +185,8 @@ class Testbed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         for name, one in profiles.items():
             if one.source is not None:
                 texts[f"profiles/{name}.toml"] = one.source.as_used
+            if isinstance(one, RadioProfile) and one.fir is not None:
+                texts[f"profiles/{one.filter.fir}"] = one.fir.text
         return texts
 
     def replace(self, changes: Mapping[str, Any]) -> Testbed:

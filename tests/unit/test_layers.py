@@ -20,7 +20,7 @@ ROWS: list[list[str]] = [
     ["hil.model"],
     ["hil.link", "hil.records", "hil.uncertainty", "hil.waveform", "hil.knowledge"],
     ["hil.envelope", "hil.motion"],
-    ["hil.files", "hil.crosscheck", "hil.scenario", "hil.testbed", "hil.profile", "hil.parts", "firmware_configs"],
+    ["hil.files", "hil.crosscheck", "hil.scenario", "hil.testbed", "hil.profile", "hil.parts", "hil.fir", "firmware_configs"],
     ["hil.device"],
     ["hil.units", "hil.clock", "hil.tasks", "hil.interrupts", "hil.errors", "hil.strict", "hil.toml_lines", "hil.quantities"],
 ]

@@ -67,7 +67,8 @@ def test_every_part_can_be_named_by_a_profile() -> None:
     for part in PARTS:
         assert capability(part, "s").part == part
     with pytest.raises(KeyError):
-        capability("ad9081", "s")
+        capability("usrp", "s")
+    assert capability("ad9081", "s", channels=16).receive_channels == 16 and capability("ad9081", "s").bits == 16
 
 
 def test_every_profile_that_comes_with_it_is_read_and_fits_its_part() -> None:
