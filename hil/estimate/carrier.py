@@ -32,9 +32,11 @@ INTERFERED = 10.0**0.9  # times the median from which a tone's residual is inter
 MOST_EXCISED = 0.25  # of the tones; where more are hit, they are the signal's own
 _LEAST_FREEDOM = 4.0  # of one tone's residual, from which it is judged
 _LOBES = 8  # maxima of the likelihood that are climbed,
+_FEW_SYMBOLS = 96  # up to which their products are cheaper than a transform of every tone
 _NEAR_EQUAL = 0.5  # as far as this of the highest: the grid hides less than a fifth of a lobe
 _FIRST_PASS = 128  # symbols after the frame's start that the first pass looks at
 LEAST_SYMBOLS_SNR = 10.0**0.9  # symbols x SNR per tone from which the estimate is efficient (9 dB)
+DISAGREES = 4.0  # standard deviations between clock and carrier from which they do not share a reference
 PHASE_NOISE_FLOOR = 1.2  # var(cfo) of Wiener phase of rate s over T: 1.2 s/(T (2 pi)^2)
 
 
@@ -45,7 +47,8 @@ class Carrier:
     cfo: hertz, (1,) with covariance (1, 1), f_transmitter - f_receiver; its errors are uncorrelated with those of phase and delay at
     `centre_s` only. start: sample at which the frame's sample 0 arrives, for the strongest path, in (0, length). noise: (channel,) residual
     per tone in the capture's units squared. snr: per tone, mean over what was used. phase_diffusion: rad^2/s of the phase's random walk;
-    phase_bounded: rad^2 per symbol of phase noise that does not grow. excised: share of the tones left out for interference.
+    phase_bounded: rad^2 per symbol of phase noise that does not grow. excised: share of the tones left out for interference. clock: the offset
+    that the drift of the symbols alone tells, hertz; fc/B_rms times worse, a test of the reference that both share and never averaged in.
     """
 
     cfo: Estimate
@@ -58,6 +61,7 @@ class Carrier:
     phase_diffusion: float = 0.0
     phase_bounded: float = 0.0
     excised: float = 0.0
+    clock: Estimate | None = None
 
     @property
     def cfo_hz(self) -> float:
@@ -128,7 +132,7 @@ def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noi
             raise HilError("capture-short", "too few whole symbols for a carrier estimate", where=capture.device,
                            found=str(len(symbols.index)), allowed="4 or more",
                            fix="capture at least two frames and one symbol")  # fmt: skip
-        fit = _Fit.of(symbols, frame)
+        fit, undone = _Fit.of(symbols, frame), cfo
         centre = fit.centre
         delay = (1.0 + cfo / capture.carrier_hz) * start / rate - cfo / capture.carrier_hz * centre
         cfo += fit.residual_cfo(numerology)
@@ -137,10 +141,11 @@ def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noi
         # The delay at the centroid is what was estimated; a new rate moves the frame's start, not that.
         start = (delay + cfo / capture.carrier_hz * centre) * rate / (1.0 + cfo / capture.carrier_hz)
     turn = frame.length / (1.0 + cfo / capture.carrier_hz)
-    return _result(capture, frame, fit, cfo, start % turn, noise)
+    return _result(capture, frame, fit, cfo, start % turn, noise, undone)
 
 
-def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float, noise: float | None) -> Carrier:
+def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float, noise: float | None, undone: float) -> Carrier:
+    """undone: the carrier whose drift the symbols no longer have."""
     bound = 1.0 / fit.information(frame.numerology)
     wander = fit.wander()
     span = float(fit.times[-1] - fit.times[0])
@@ -155,6 +160,10 @@ def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float,
     notes = ("channel unknown on each tone", *assumptions_of(capture))
     notes += ("phase noise",) * (floor > 0.0) + ("model misfit",) * bool(misfit)
     notes += (f"interference: {fit.excised:.0%} of the tones left out",) * (fit.excised > 0.0)
+    drift, drift_variance = fit.drift(frame.numerology)
+    by_clock, clock_variance = undone + capture.carrier_hz * drift, capture.carrier_hz**2 * drift_variance
+    disagrees = (by_clock - cfo) ** 2 > DISAGREES**2 * (clock_variance + covariance)
+    notes += ("clock and carrier disagree",) * bool(disagrees)
     estimate = Estimate(
         what="carrier offset", of=f"device {frame.device} at {capture.device or 'receiver'}", value=np.array([cfo]), unit="Hz",
         covariance=np.array([[covariance]]), bound=np.array([[bound]]),
@@ -162,8 +171,13 @@ def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float,
         above_threshold=bool(fit.snr * len(fit.times) / fit.groups_used >= LEAST_SYMBOLS_SNR), loss=capture.loss, assumptions=notes,
         residual_test=ratio,
     )  # fmt: skip
+    clock = Estimate(
+        what="carrier offset by the clock", of=estimate.of, value=np.array([by_clock]), unit="Hz", covariance=np.array([[clock_variance]]),
+        bound=np.array([[clock_variance]]), epoch=estimate.epoch, above_threshold=estimate.above_threshold, loss=capture.loss,
+        assumptions=("channel unknown on each tone", "phase common to all tones free"),
+    )  # fmt: skip
     return Carrier(estimate, start, fit.centre, capture.carrier_hz, fit.noise, fit.snr, len(fit.times),
-                   wander.diffusion, wander.bounded, fit.excised)  # fmt: skip
+                   wander.diffusion, wander.bounded, fit.excised, clock)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,17 +240,14 @@ class _Fit:
     def residual_cfo(self, numerology: Numerology) -> float:
         """The maximum of sum |sum Z exp(-j 2 pi f t_m)|^2 in hertz: FFT over the symbols, then Newton on the exact trigonometric sum."""
         spacing = (self.times[-1] - self.times[0]) / (len(self.times) - 1)
-        length = scipy.fft.next_fast_len(2 * len(self.times))
-        spectrum = np.zeros(length)
+        lags = np.zeros(len(self.times), dtype=np.complex128)
         for group, energy in self.energy.items():
-            mine = self.label == group
+            mine = np.flatnonzero(self.label == group)
             weight = (energy > 0.0) / np.sqrt(np.maximum(energy, 1e-300) * self.colour)  # (channel, tone)
-            # Symbols on the last axis, contiguous, zero where another group's are.
-            flat = np.zeros((weight.size, len(mine)), dtype=np.complex64)
-            flat[:, mine] = np.moveaxis(self.matched[:, mine] * weight[:, None], 1, -1).reshape(weight.size, -1)
-            transform = scipy.fft.fft(flat, length, axis=-1)
-            spectrum += np.sum(np.square(transform.real) + np.square(transform.imag), axis=0, dtype=np.float64)
-        lags = scipy.fft.ifft(spectrum)[: len(self.times)]
+            rows = (self.matched[:, mine] * weight[:, None]).astype(np.complex64)
+            lags += _self_correlation(np.moveaxis(rows, 1, 0).reshape(len(mine), -1), mine, len(lags))
+        length = scipy.fft.next_fast_len(2 * len(lags))
+        spectrum = 2.0 * scipy.fft.fft(lags, length).real - lags[0].real  # of lags on both sides
         steps = scipy.fft.fftfreq(length, spacing)
         inside = np.abs(steps) <= min(numerology.spacing_hz / 4.0, 0.5 / spacing)
         peaks = inside & (spectrum >= np.roll(spectrum, 1)) & (spectrum >= np.roll(spectrum, -1))
@@ -260,6 +271,25 @@ class _Fit:
             total += max(float(np.sum((gain / self.colour)[:, used] * spread[used])), 0.0)
         return max(2.0 * (2.0 * np.pi) ** 2 * total, 1e-30)
 
+    def drift(self, numerology: Numerology) -> tuple[float, float]:
+        """How much faster than undone the symbols arrive, and its variance: one step of least squares on the phase 2 pi f t of each tone, the
+        gain of each (group, channel, tone) and a frequency common to all tones projected out."""
+        fisher, score, f = np.zeros((2, 2)), np.zeros(2), 2.0 * np.pi * numerology.frequencies_hz
+        for group, energy in self.energy.items():
+            mine = self.label == group
+            times = self.times[mine] - self.centre
+            late = times[:, None] - times @ self.power[mine] / np.maximum(energy, 1e-300)  # (symbol, tone)
+            strength = np.sum(np.square(np.abs(self.gains[group])) / self.colour, axis=0)
+            turn = np.einsum("rmk,rk->mk", self.matched[:, mine], np.conj(self.gains[group]) / self.colour).imag
+            slopes, bends = np.sum(turn * late, axis=0), strength * np.sum(self.power[mine] * late**2, axis=0)
+            for i, first in enumerate((2.0 * np.pi, f)):
+                score[i] += 2.0 * np.sum(first * slopes)
+                fisher[i] += [2.0 * np.sum(first * second * bends) for second in (2.0 * np.pi, f)]
+        if fisher[1, 1] <= 0.0 or np.linalg.det(fisher / np.sqrt(np.outer(np.diag(fisher), np.diag(fisher)))) < 1e-9:
+            return 0.0, np.inf
+        inverse = np.linalg.inv(fisher)
+        return float((inverse @ score)[1]), float(inverse[1, 1])
+
     def wander(self) -> Wander:
         """What each symbol's phase does against its group's gains."""
         phases, variance = np.zeros(len(self.times)), np.full(len(self.times), np.inf)
@@ -271,6 +301,20 @@ class _Fit:
             phases[mine], variance[mine] = np.angle(turn), 0.5 / np.maximum(size, 1e-300)
         clear = variance < _CLEAR_PHASE
         return structure(self.times[clear], phases[clear], variance[clear], self.label[clear])
+
+
+def _self_correlation(rows: NDArray[np.complex64], places: NDArray[np.int64], count: int) -> NDArray[np.complex128]:
+    """(lag,) sum over columns of rows[i] conj(rows[j]) with places[i] - places[j] = 0..count - 1; rows: (symbol, column) at rising places."""
+    if len(rows) > _FEW_SYMBOLS:
+        series = np.zeros((rows.shape[1], count), dtype=np.complex64)
+        series[:, places] = rows.T
+        transform = scipy.fft.fft(series, scipy.fft.next_fast_len(2 * count), axis=-1)
+        power = np.sum(np.square(transform.real) + np.square(transform.imag), axis=0, dtype=np.float64)
+        return scipy.fft.ifft(power)[:count]
+    products = (rows @ rows.conj().T).ravel()
+    lag = (places[:, None] - places).ravel()
+    kept = lag >= 0
+    return np.bincount(lag[kept], products.real[kept], count) + 1j * np.bincount(lag[kept], products.imag[kept], count)
 
 
 def _climb(lags: NDArray[np.complex128], phase: NDArray[np.float64], frequency: float, cell: float) -> float:

@@ -260,6 +260,26 @@ def test_second_path_is_seen_by_the_residual():
         assert least < test < most
 
 
+def test_clock_and_carrier_share_a_reference_or_it_is_said():
+    """The clock alone tells the offset fc/B_rms times worse, within what it says; an LO of its own, 3 kHz off, disagrees with it."""
+    rng = np.random.default_rng(24)
+    frame, errors, disagree = SoundingFrame(WIDE, 0, 1, 2, 1.0, 8, 28), [], []
+    for trial in range(40):
+        cfo, own = rng.uniform(-60e3, 60e3), 3e3 * (trial % 2)
+        gains, delays = rayleigh(rng, 1, 2)
+        capture, _ = capture_of(frame, rng, cfo=cfo, start=40.3, snr_db=20.0, gains=gains, delays=delays)
+        turn = np.exp(2j * np.pi * own / 15.36e6 * np.arange(capture.samples.shape[-1]))
+        turned = Capture.of(capture.samples * turn, rate=15.36e6, carrier=CARRIER)
+        fit = carrier.refine(turned, frame, acquisition.Acquisition(40.0, cfo + own + 300.0, 1.0, 0.0))
+        errors.append((fit.clock.value[0] - cfo) / fit.clock.std[0])
+        disagree.append("clock and carrier disagree" in fit.cfo.assumptions)
+        assert fit.clock.std[0] / fit.cfo.bound_std[0] == pytest.approx(CARRIER / WIDE.rms_bandwidth_hz, rel=0.6)  # less where it fades
+        # never averaged in; a drift that is not the carrier's costs 1e-6 of the channel's mean frequency
+        assert abs(fit.cfo_hz - cfo - own) < 5.0 * fit.cfo.std[0] + 1e-3 * own
+    assert np.array_equal(disagree, np.arange(40) % 2 == 1)
+    assert abs(np.sqrt(np.mean(np.square(errors))) - 1.0) < 2.576 / np.sqrt(80.0)
+
+
 def test_epoch_is_the_centroid_on_the_captures_clock():
     rng = np.random.default_rng(17)
     frame = SoundingFrame(NARROW, 0, 1, 2, 1.0, 8, 14)
