@@ -1,16 +1,15 @@
 """Paths between a linear array that has been to a few places and one far antenna: the channel where no element has been.
 
-Each path is a point source (hil.knowledge.FieldResponse). Paths are found one by one (Newtonised orthogonal matching pursuit, Mamandipoor,
-Ramasamy and Madhow 2016), refined together with every visit's unknown phase and delay and with the position errors, and what remains
-unresolved is carried as a field of weak plane waves whose power is estimated from the residual: it follows the data where there are any
-and widens the predicted error where there are none. Elements keep their order on the rail and each has a chain of unknown gain, fitted
-along with the paths: element n standing at p is heard as c_n h(p).
+Each path is a point source (hil.knowledge.FieldResponse). Paths are found one by one (hil.estimate.pathsearch), refined together with
+every visit's unknown phase and delay and with the position errors, and what remains unresolved is carried as a field of weak plane waves
+whose power is estimated from the residual: it follows the data where there are any and widens the predicted error where there are none.
+Elements keep their order on the rail and each has a chain of unknown gain, fitted along with the paths: element n standing at p is heard
+as c_n h(p).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,35 +20,19 @@ from hil.errors import InputError
 from hil.estimate import chains as gains_of
 from hil.estimate import fieldfit as engine
 from hil.estimate.chains import ChainGains
-from hil.estimate.fieldfit import Observations, Search, State
-from hil.estimate.sources import DelayBasis, Sources, field, respond
+from hil.estimate.fieldfit import Observations, State
+from hil.estimate.pathfit import Fitted, LeftOut, PathFit, marginal, solved, through
+from hil.estimate.pathsearch import Settings, search
+from hil.estimate.sources import DelayBasis, Sources
 from hil.estimate.stillness import Moving, whereabouts
 from hil.estimate.visits import align, delay_between, stayed
 
 __all__ = ["LeftOut", "More", "PathFit", "Settings", "fit"]
 
 NEGLIGIBLE = 0.03  # directions in which the moving echo has less of the noise's variance are left to the noise
-BENT = 2.0  # standard deviations of curvature that make a path suspect
-NEAR = 0.12  # of a cosine: paths nearer, and in delay, weigh on each other
-PARTED = 2  # suspects that are looked into
 HELD = 2.0  # standard deviations by which chain gains may leave their first guess while paths are looked for, rms
+USUAL = Settings()
 SLOW = 1.25  # what walks slowly as seen by a link differs less between two looks than it weighs on both
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a fit is made. Delays in seconds relative to the strongest arrival."""
-
-    false_alarm: float = 0.01
-    strict_false_alarm: float = 1e-4  # an order that differs between the two is reported as not stable
-    window: tuple[float, float] = (-0.15e-6, 0.45e-6)  # delays kept of the data
-    search: tuple[float, float] = (-0.05e-6, 0.25e-6)  # where paths are looked for
-    spread: tuple[float, float] = (-0.03e-6, 0.18e-6)  # where unresolved energy may lie
-    echoes: tuple[float, float] = (-0.03e-6, 0.2e-6)  # where the echo of what moves may lie
-    most_paths: int = 12
-    unresolved: bool = True  # carry the field of weak plane waves
-    widenings: int = 3  # times its power may be raised by 6 dB until every left-out visit is predicted within its covariance
-    least_visits: int = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,204 +48,10 @@ class More:
     variance: NDArray[np.float64]  # (visit,) or (visit, antenna)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Every visit predicted from the others: chi-square over its degrees of freedom, and whether each visit passes at 99 %."""
-
-    ratio: float
-    passed: bool
-    worst: float  # largest ratio of one visit
-    error_db: float  # prediction error over channel power of the left-out visits, noise taken off (not below a quarter of the expected)
-
-
-@dataclass(frozen=True, eq=False)
-class PathFit:
-    """Fitted paths; satisfies hil.knowledge.FieldResponse. Phase and delay are those of the first visit, amplitude that of element 0.
-
-    gains, cosines, curvatures, delays: resolved paths first (`order` of them), then the plane waves of the unresolved field. tapers: slope
-    of each path's amplitude along the rail, 1/m, a -40 dB effect that `predict` includes and the protocol's formula leaves out.
-    chains: (antenna,) gain of each element's chain relative to element 0. covariance: of the real parameters (cosine, curvature, delay,
-    taper, Re g, Im g) per resolved path, then Re and Im of the waves, then (Re c, Im c) of elements 1, 2, ...; visits' phases and delays
-    and position errors are marginalised. bound: the same without misfit scaling (Cramer-Rao with the priors, at the estimate).
-    own_chains: what this link alone tells of the chains, whatever `with_chains` has added since.
-    """
-
-    gains: NDArray[np.complex128]
-    cosines: NDArray[np.float64]
-    curvatures: NDArray[np.float64]
-    delays: NDArray[np.float64]
-    tapers: NDArray[np.float64]
-    chains: NDArray[np.complex128]
-    above_threshold: bool
-    order: int
-    covariance: NDArray[np.float64]
-    bound: NDArray[np.float64]
-    own_chains: ChainGains
-    phases: NDArray[np.float64]  # (visit,) rad, relative to the first
-    visit_delays: NDArray[np.float64]  # (visit,) s
-    residual_test: float
-    left_out: LeftOut
-    orders: tuple[int, int]  # at the strict and at the ordinary false-alarm rate
-    unresolved_db: float  # power of the unresolved field over the channel's, prior
-    wavelength: float
-    level: float  # mean channel power
-    assumptions: tuple[str, ...] = ()
-    slopes_of: PathFit | None = None  # the fit whose slopes the covariance goes with, where that is another one
-
-    @property
-    def resolved(self) -> Sources:
-        return Sources(*(a[: self.order] for a in self.everything))
-
-    @property
-    def cosine_std(self) -> NDArray[np.float64]:
-        """(order,) standard deviation of every resolved path's cosine."""
-        return np.sqrt(np.diag(self.covariance)[: engine.PER_PATH * self.order : engine.PER_PATH])
-
-    @property
-    def cosine_bound_std(self) -> NDArray[np.float64]:
-        """(order,) the same from the bound."""
-        return np.sqrt(np.diag(self.bound)[: engine.PER_PATH * self.order : engine.PER_PATH])
-
-    @property
-    def everything(self) -> Sources:
-        """Resolved paths and the waves of the unresolved field."""
-        return Sources(self.gains, self.cosines, self.curvatures, self.delays, self.tapers)
-
-    def with_chains(self, known: ChainGains) -> PathFit:
-        """This fit with the chain gains of `known`, of which `own_chains` is a part (hil.estimate.chains.combine): what the paths have in
-        common with the chains moves along."""
-        count = known.covariance.shape[0]
-        own = slice(-count or None, None)
-        if not self.own_chains.covariance.any() or known is self.own_chains or not known.above_threshold:
-            return self
-        spread = _told(self._spread, own, known.covariance)
-        lower = _told(_root(self.bound), own, known.bound)
-        root = self._spread
-        apart = (known.value[1:] - self.chains[1:]).view(np.float64)
-        step = root @ (root[own].T @ np.linalg.solve(root[own] @ root[own].T, apart))
-        paths, waves = engine.PER_PATH * self.order, self.gains.size - self.order
-        each = step[:paths].reshape(self.order, engine.PER_PATH)
-        moved = np.concatenate([each[:, 4] + 1j * each[:, 5], step[paths : paths + waves] + 1j * step[paths + waves : paths + 2 * waves]])
-        onto = lambda old, slot: old + np.pad(each[:, slot], (0, waves))
-        told = replace(
-            self, gains=self.gains + moved, cosines=np.clip(onto(self.cosines, 0), -1.0, 1.0), curvatures=onto(self.curvatures, 1),
-            delays=onto(self.delays, 2), tapers=onto(self.tapers, 3), chains=known.value.copy(), covariance=spread @ spread.T, bound=lower @ lower.T,
-            slopes_of=self.slopes_of or self,
-        )  # fmt: skip
-        told.__dict__["_spread"] = spread  # two paths that are hardly told apart make a covariance whose root cannot be had back
-        return told
-
-    def seen_through(self, elements: Any, positions: NDArray[np.float64]) -> NDArray[np.complex128]:
-        """(position, 1) chain gains of the elements that stand at the positions; of element 0 where None."""
-        if elements is None:
-            return np.ones((positions.size, 1), complex)
-        return self.chains[np.broadcast_to(np.asarray(elements, dtype=np.intp), positions.shape)][:, None]
-
-    def prediction_jacobian(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> NDArray[np.complex128]:
-        """d h/d parameter, (position, frequency, parameter), parameters ordered as in `covariance`."""
-        if self.slopes_of is not None:  # of two paths that nearly cancel the covariance knows which sum is sure, where it was made
-            return self.slopes_of.prediction_jacobian(positions, frequencies_hz, elements)
-        positions = np.atleast_1d(np.asarray(positions, dtype=float))
-        basis = DelayBasis(np.atleast_1d(np.asarray(frequencies_hz, dtype=float)))
-        answer = respond(self.everything, positions, np.zeros(positions.size), basis, self.wavelength)
-        gains, n, antennas = self.gains[: self.order, None], self.order, self.chains.size
-        own = [part[:, :n] * gains for part in (answer.cosine, answer.curvature, answer.late, answer.taper)]
-        own += [answer.unit[:, :n], 1j * answer.unit[:, :n]]
-        own = np.swapaxes(np.stack(own, axis=2).reshape(positions.size, -1, basis.dimension), 1, 2)
-        waves = np.swapaxes(answer.unit[:, n:], 1, 2)
-        chained = np.zeros((positions.size, basis.dimension, antennas - 1), complex)
-        if elements is not None:
-            stands = np.broadcast_to(np.asarray(elements, dtype=np.intp), positions.shape)[:, None] == np.arange(1, antennas)
-            chained = self.channel(positions, frequencies_hz)[..., None] * stands[:, None]
-        through = self.seen_through(elements, positions)[..., None]
-        both = np.stack([chained, 1j * chained], axis=-1).reshape(*chained.shape[:2], -1)
-        return np.concatenate([own * through, waves * through, 1j * waves * through, both], axis=-1)
-
-    def channel(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> NDArray[np.complex128]:
-        """(position, frequency) predicted channel alone, without its variance: cheap. elements: as in `predict`."""
-        positions = np.atleast_1d(np.asarray(positions, dtype=float))
-        value = field(self.everything, positions, np.atleast_1d(np.asarray(frequencies_hz, dtype=float)), self.wavelength)
-        return value * self.seen_through(elements, positions)
-
-    @cached_property
-    def _spread(self) -> NDArray[np.float64]:
-        return _root(self.covariance)
-
-    def predict(
-        self, positions: Any, frequencies_hz: Any, elements: Any = None, *, position_std: float = 0.0
-    ) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
-        """Channel (position, frequency) at positions (m, local x) and baseband frequencies, and its error variance E|h_hat - h|^2.
-
-        elements: which element will stand at each position, (position,) or one for all; None: element 0, the chains' reference.
-        position_std: metres by which an element may miss the position it is sent to; adds |dh/dp|^2 std^2. Below threshold the variance
-        is the channel's own power: nothing is known.
-        """
-        value = self.channel(positions, frequencies_hz, elements)
-        if not self.above_threshold:
-            return value, np.full(value.shape, self.level)
-        variance = self._variance(np.atleast_1d(np.asarray(positions, dtype=float)), frequencies_hz, elements)
-        if position_std > 0.0:
-            step = 1e-3 * self.wavelength
-            positions = np.atleast_1d(np.asarray(positions, dtype=float))
-            ahead, behind = (self.channel(positions + side, frequencies_hz, elements) for side in (step, -step))
-            variance = variance + np.abs((ahead - behind) / (2.0 * step)) ** 2 * position_std**2
-        return value, variance
-
-    def _variance(self, positions: NDArray[np.float64], frequencies_hz: Any, elements: Any) -> NDArray[np.float64]:
-        """(position, frequency) |J A|^2 of the covariance A A^T; for a place that several elements may take it is worked out once.
-
-        Element n's row of J is c_n times the field's, and h(p) along its own chain.
-        """
-        places, which = np.unique(positions, return_inverse=True)
-        slopes = self.prediction_jacobian(places, frequencies_hz)
-        fields = slopes.shape[-1] - 2 * (self.chains.size - 1)
-        root = self._spread
-        flat = slopes[..., :fields].reshape(-1, fields)
-        alike = flat.real @ root[:fields] + 1j * (flat.imag @ root[:fields])
-        variance = np.sum(alike.real**2 + alike.imag**2, axis=-1).reshape(slopes.shape[:2])[which]
-        if elements is None:
-            return variance
-        own = np.zeros((self.chains.size, root.shape[1]), complex)
-        own[1:] = root[fields::2] + 1j * root[fields + 1 :: 2]
-        both = (alike @ own.conj().T).reshape(*slopes.shape[:2], -1)
-        element = np.broadcast_to(np.asarray(elements, dtype=np.intp), positions.shape)
-        h, c = self.channel(positions, frequencies_hz), self.chains[element, None]
-        alone = np.sum(np.abs(own) ** 2, axis=-1)[element, None]
-        mixed = both[which, :, element]
-        return np.maximum(np.abs(c) ** 2 * variance + np.abs(h) ** 2 * alone + 2.0 * np.real(c * mixed * h.conj()), 0.0)
-
-    def error_covariance(self, positions: Any, frequencies_hz: Any, elements: Any = None) -> NDArray[np.float64]:
-        """Covariance of the prediction error over an array, (frequency, 2 position, 2 position) real, (real; imaginary) stacked.
-
-        For sets: hil.uncertainty.real_radius of it.
-        """
-        slopes = np.swapaxes(self.prediction_jacobian(positions, frequencies_hz, elements), 0, 1)
-        stacked = np.concatenate([slopes.real, slopes.imag], axis=1) @ self._spread
-        if not self.above_threshold:
-            return np.broadcast_to(self.level / 2.0 * np.eye(stacked.shape[1]), (stacked.shape[0],) + 2 * (stacked.shape[1],)).copy()
-        return stacked @ np.swapaxes(stacked, 1, 2)
-
-
-def _told(root: NDArray[np.float64], own: slice, known: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root of the covariance root root^T once the parameters `own` have the covariance `known`."""
-    gain = np.linalg.solve(root[own] @ root[own].T, root[own])
-    inner = np.eye(root.shape[1]) - gain.T @ (root[own] @ root[own].T - known) @ gain
-    values, vectors = linalg.eigh(inner, check_finite=False)
-    return root @ (vectors * np.sqrt(np.maximum(values, 0.0)))
-
-
-def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A with A A^T = covariance, for covariances that may be singular to rounding."""
-    scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    values, vectors = linalg.eigh(covariance / np.outer(scale, scale), check_finite=False)
-    keep = values > 1e-12 * max(values[-1], 1e-300)
-    return scale[:, None] * vectors[:, keep] * np.sqrt(values[keep])
-
-
 def fit(
     positions: Any, channel: Any, variance: Any, frequencies_hz: Any, *, wavelength: float, position_std: float = 0.0,
     chains: ChainGains | None = None, moving: Any = 0.0, apart: Any = None, more: More | None = None, before: PathFit | None = None,
-    settings: Settings = Settings(),
+    settings: Settings = USUAL,
 ) -> PathFit:  # fmt: skip
     """Fit the paths of one link from V visits of n elements.
 
@@ -309,7 +98,7 @@ def fit(
         difference = difference / first[:, None]
     seen = _echoed(seen, mover, difference, settings)
     known = None if before is None or more is None else _from(before, seen, start, phases, delays)
-    state, orders = _search(_held(seen, start_chains), settings, known)
+    state, orders = search(_held(seen, start_chains), settings, known)
     waves = _waves(seen, settings)
     unresolved = 0.0
     if settings.unresolved:
@@ -317,7 +106,7 @@ def fit(
         state = replace(state, waves=waves, wave_variance=power)
         for _ in range(settings.widenings + 1):
             state, _ = engine.refine(state, seen, steps=6, tolerance=0.01)
-            if _left_out(seen, *_solved(state, seen)).passed:
+            if _left_out(seen, *solved(state, seen)).passed:
                 break
             state = replace(state, wave_variance=4.0 * state.wave_variance)
         unresolved = state.wave_variance * waves.count / engine.level_of(seen)
@@ -358,7 +147,7 @@ def _unchained(seen: Observations, first: NDArray[np.complex128], chains: ChainG
     count = 2 * (first.size - 1)
     prior: NDArray[np.float64] | None = np.zeros((count, count))
     if chains is not None:
-        per_unit = _through(first)
+        per_unit = through(first)
         prior = per_unit.T @ np.linalg.inv(chains.covariance) @ per_unit if chains.covariance.any() else None
     return replace(seen, values=seen.values / gain, variance=seen.variance / np.abs(gain) ** 2, chain_prior=prior)
 
@@ -367,18 +156,11 @@ def _held(seen: Observations, start: ChainGains) -> Observations:
     """With chains kept near where they begin: paths still missing must not bend them."""
     if seen.chain_prior is None or not start.covariance.any():
         return seen
-    per_unit = _through(start.value)
+    per_unit = through(start.value)
     return replace(seen, chain_prior=seen.chain_prior + per_unit.T @ np.linalg.inv(HELD**2 * start.covariance) @ per_unit)
 
 
-def _through(gains: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Real matrix (2 (n - 1), 2 (n - 1)) of the product with gains 1, 2, ... on interleaved Re and Im."""
-    return linalg.block_diag(*(np.array([[g.real, -g.imag], [g.imag, g.real]]) for g in gains[1:]))
-
-
-def _checked(
-    positions: NDArray, channel: NDArray, variance: NDArray, frequencies: NDArray, chains: ChainGains | None
-) -> NDArray[np.float64]:
+def _checked(positions: NDArray, channel: NDArray, variance: NDArray, frequencies: NDArray, chains: ChainGains | None) -> NDArray[np.float64]:
     if channel.shape != (*positions.shape, frequencies.size) or positions.ndim != 2:
         raise InputError(
             "shape", "positions, channel and tones disagree", found=f"{positions.shape}, {channel.shape}, {frequencies.shape}",
@@ -450,15 +232,6 @@ def _echoed(seen: Observations, moving: float, apart: NDArray | None, settings: 
     return replace(seen, echo=factor * np.sqrt(noise)[..., None])
 
 
-def _grid(seen: Observations, settings: Settings) -> Search:
-    span = np.ptp(seen.positions) / seen.wavelength
-    width = np.ptp(seen.basis.frequencies)
-    cosines = np.linspace(-1.0, 1.0, 4 * int(np.ceil(2.0 * span)) + 1)
-    delays = np.arange(settings.search[0], settings.search[1], 0.3 / width)
-    cells = (2.0 * span + 1.0) * ((settings.search[1] - settings.search[0]) * width + 1.0) * 2.0
-    return Search(cosines, np.array([0.0, 0.08, 0.2, 0.35]), delays, max(cells, 32.0))
-
-
 def _from(before: PathFit, seen: Observations, start: float, phases: NDArray, delays: NDArray) -> State:
     """The paths of an earlier fit as a state of these observations."""
     found, anchored = before.resolved, len(before.phases) if len(before.phases) < seen.visits else seen.visits
@@ -466,94 +239,6 @@ def _from(before: PathFit, seen: Observations, start: float, phases: NDArray, de
     state.phases[:anchored] = before.phases[:anchored] - phases[:anchored]
     state.delays[:anchored] = before.visit_delays[:anchored] - delays[:anchored]
     return replace(state, sources=replace(found, delays=found.delays - start))
-
-
-def _search(seen: Observations, settings: Settings, known: State | None = None) -> tuple[State, tuple[int, int]]:
-    """Add paths while they are significant; returns the state and the orders at the strict and the ordinary false-alarm rate.
-
-    known: the paths of an earlier fit, to begin with.
-    """
-    search = _grid(seen, settings)
-    limit, strict = (np.log(search.cells) - np.log(-np.log1p(-rate)) for rate in (settings.false_alarm, settings.strict_false_alarm))
-    places = np.unique(seen.positions.round(6)).size
-    most = max(1, min(settings.most_paths, places // 2 - 1))
-    state = State.empty(seen) if known is None else _annealed(known, seen)[0]
-    state, order_strict = _grown(state, seen, search, most, limit, strict)
-    state, value = _annealed(state, seen)
-    state, value = _pruned(state, seen, value, limit)
-    if known is None:
-        state, value = _parted(state, seen, value, search, most, limit)
-    order = state.sources.count
-    return state, (min(order_strict, order) if order_strict >= 0 else order, order)
-
-
-def _grown(state: State, seen: Observations, search: Search, most: int, limit: float, strict: float) -> tuple[State, int]:
-    """Paths added while they pass `limit`; and how many there were when the first did not pass `strict` (-1: all did)."""
-    order_strict = -1
-    while state.sources.count < most:
-        peak, path = engine.strongest(state, seen, search)
-        if peak < strict and order_strict < 0:
-            order_strict = state.sources.count
-        if peak < limit:
-            break
-        # the paths still missing weigh on the fit like noise; counted as such, they cannot push the positions about
-        noisy = engine.tempered(state, seen, 0.25)
-        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=6, tolerance=0.5)
-        if engine.cost(state, noisy) - lower < 2.0:
-            break
-        state = trial
-    return state, order_strict
-
-
-def _annealed(state: State, seen: Observations) -> tuple[State, float]:
-    """Every parameter refined, gently first; the state and its cost."""
-    value = engine.cost(state, seen)
-    for share in (0.25, 0.0):
-        state, value = engine.refine(state, engine.tempered(state, seen, share), steps=8, tolerance=0.05)
-    return state, value
-
-
-def _pruned(state: State, seen: Observations, value: float, limit: float) -> tuple[State, float]:
-    """Without the paths whose removal costs less than their detection needed (those that later ones have made superfluous)."""
-    while state.sources.count > 1:
-        trial, higher = state, np.inf
-        for index in np.argsort(engine.significance(state, seen))[:2]:
-            less, cost = engine.refine(replace(state, sources=state.sources.without(int(index))), seen, steps=4, tolerance=0.5)
-            if cost < higher:
-                trial, higher = less, cost
-        if higher - value > 2.0 * limit:
-            break
-        state, value = trial, higher
-    return state, value
-
-
-def _parted(state: State, seen: Observations, value: float, search: Search, most: int, limit: float) -> tuple[State, float]:
-    """Two neighbours that were taken for one bent path, or for a crowd, are told apart: around each such path the best pair is tried."""
-    width = np.ptp(seen.basis.frequencies)
-    tried: list[tuple[float, float]] = []
-    at_cap = state.sources.count >= most  # the search ended for want of room, not of energy
-    while len(tried) < PARTED and (at_cap or value > 2.0 * seen.values.size):  # below that everything is explained already
-        s = state.sources
-        close = (np.abs(s.cosines[:, None] - s.cosines) < NEAR) & (np.abs(s.delays[:, None] - s.delays) < 0.4 / width)
-        bent = np.abs(s.curvatures - engine.CURVATURE) > BENT * engine.CURVATURE_STD
-        suspects = sorted(np.flatnonzero(bent | (close.sum(axis=1) > 2)), key=lambda i: -abs(s.gains[i]))
-        fresh = [i for i in suspects if all(abs(s.cosines[i] - c) > NEAR / 2 or abs(s.delays[i] - d) > 0.2 / width for c, d in tried)]
-        if not fresh:
-            break
-        cosine, far = s.cosines[fresh[0]], ~close[fresh[0]]
-        tried.append((float(cosine), float(s.delays[fresh[0]])))
-        rest = replace(state, sources=Sources(*(a[far] for a in state.sources)))
-        around = replace(search, cosines=search.cosines[np.abs(search.cosines - cosine) < 0.35])
-        for one in engine.strongest_pair(rest, seen, around):
-            rest = replace(rest, sources=rest.sources.and_one(*one))
-        trial, _ = engine.refine(rest, engine.tempered(rest, seen, 0.25), steps=8, tolerance=0.5)
-        trial, _ = _grown(trial, seen, search, s.count, limit, limit)  # no more than there were: parting is no licence to fit more
-        if trial.sources.count > s.count:
-            continue
-        trial, cost = _annealed(trial, seen)
-        if cost + 2.0 * limit * trial.sources.count < value + 2.0 * limit * state.sources.count:
-            state, value = _pruned(trial, seen, cost, limit)
-    return state, value
 
 
 def _waves(seen: Observations, settings: Settings) -> Sources:
@@ -570,43 +255,28 @@ def _result(
     state: State, seen: Observations, settings: Settings, orders: tuple[int, int], unresolved: float, start: float, phases: NDArray,
     delays: NDArray, first: NDArray,
 ) -> PathFit:  # fmt: skip
-    here, covariance = _solved(state, seen)
+    here, covariance = solved(state, seen)
     left_out = _left_out(seen, here, covariance)
     ratio, misfit = _residual_test(here, covariance)
-    paths, waves = engine.PER_PATH * state.sources.count, 2 * state.waves.count
-    chained = 2 * (first.size - 1)
-    fitted = chained if seen.chain_prior is not None else 0
-    keep = np.r_[0:paths, here.scale.size - waves : here.scale.size, here.scale.size - waves - fitted : here.scale.size - waves]
-    bound = np.zeros((paths + waves + chained,) * 2)
-    bound[: keep.size, : keep.size] = covariance[np.ix_(keep, keep)] * np.outer(here.scale[keep], here.scale[keep])
-    bound[paths + waves :] = _through(first) @ bound[paths + waves :]
-    bound[:, paths + waves :] = bound[:, paths + waves :] @ _through(first).T
+    bound = marginal(state, seen, covariance, first)
     assumptions = ["point sources", "static room between visits"]
     factor = 1.0
     if misfit:
         factor, assumptions = max(ratio, 1.0), assumptions + ["model misfit"]
     everything = state.sources.joined(state.waves)
     enough = seen.visits >= settings.least_visits
-    gains, own = first * state.chains, slice(paths + waves, None)
+    gains, own = first * state.chains, slice(len(bound) - 2 * (first.size - 1), None)
     if not enough:
         assumptions.append(f"only {seen.visits} visits")
     if orders[0] != orders[1]:
         assumptions.append(f"order {orders[0]} at the strict false-alarm rate, {orders[1]} at the ordinary one")
-    level = engine.level_of(seen)
     return PathFit(
         everything.gains, everything.cosines, everything.curvatures, everything.delays + start, everything.tapers, gains,
         enough and left_out.passed, state.sources.count, bound * factor, bound,
         ChainGains(gains, bound[own, own] * factor, bound[own, own], enough and left_out.passed, ("one complex gain per chain",)),
         phases + state.phases, delays + state.delays, ratio, left_out, orders, float(10.0 * np.log10(max(unresolved, 1e-12))),
-        seen.wavelength, level, tuple(assumptions),
+        seen.wavelength, engine.level_of(seen), Fitted(state, seen, first, start), tuple(assumptions),
     )  # fmt: skip
-
-
-def _solved(state: State, seen: Observations) -> tuple[engine.Linear, NDArray[np.float64]]:
-    """The fit linearised, and the covariance of its scaled parameters."""
-    here = engine.linearise(state, seen)
-    information = here.information
-    return here, linalg.inv(information + 1e-12 * np.diag(np.diag(information)), check_finite=False)
 
 
 def _residual_test(here: engine.Linear, covariance: NDArray[np.float64]) -> tuple[float, bool]:

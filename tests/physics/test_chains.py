@@ -84,9 +84,24 @@ def test_variance_and_covariance_of_elements_against_the_jacobian():
     fits, *_ = linked(4, USERS[:1])
     fit, places = fits[0], np.array([-0.3, -0.1, -0.1, 0.25])
     slopes = fit.prediction_jacobian(places, TONES[::96], ELEMENTS)
-    wanted = np.real(np.einsum("pfi,ij,pfj->pf", slopes, fit.covariance, slopes.conj()))
-    assert fit.predict(places, TONES[::96], ELEMENTS)[1] == pytest.approx(wanted, rel=1e-6)
+    # every direction of the covariance, less the phase and the delay that all visited places, heard at five frequencies, agree on
+    values, vectors = np.linalg.eigh(fit.covariance / np.outer(size := np.sqrt(np.diag(fit.covariance)), size))
+    root = size[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
+    visited, band = PLAN.ravel(), np.linspace(TONES[0], TONES[-1], 5)
+    channel = fit.channel(visited, band, np.tile(ELEMENTS, 8))
+    alike = np.stack([1j * channel, -2e-9j * np.pi * band * channel], axis=-1)
+    here = fit.channel(places, TONES[::96], ELEMENTS)
+    gone = np.stack([1j * here, -2e-9j * np.pi * TONES[::96] * here], axis=-1)
+    real = lambda part: np.concatenate([part.real.ravel(), part.imag.ravel()])
+    columns = np.column_stack([real(alike[..., slot]) for slot in (0, 1)])
+    around = fit.prediction_jacobian(visited, band, np.tile(ELEMENTS, 8))
+    wanted = np.zeros(here.shape)
+    for direction in root.T:
+        error = around @ direction
+        wanted += np.abs(slopes @ direction - gone @ np.linalg.lstsq(columns, real(error), rcond=None)[0]) ** 2
+    assert fit.predict(places, TONES[::96], ELEMENTS)[1] == pytest.approx(wanted, rel=0.01)
     per_tone = fit.error_covariance(places, TONES[::96], ELEMENTS)
+    wanted = fit.predict(places, TONES[::96], ELEMENTS)[1]
     assert np.diagonal(per_tone, axis1=1, axis2=2)[:, :4] + np.diagonal(per_tone, axis1=1, axis2=2)[:, 4:] == pytest.approx(wanted.T, rel=1e-6)
     gain = np.zeros(4, complex)
     for slot, turn in enumerate((1.0, 1j)):  # the last columns are the chains'

@@ -1,0 +1,133 @@
+"""The search of the path fit: paths added one by one while they are significant, refined together, pruned, and parted from neighbours.
+
+Newtonised orthogonal matching pursuit (Mamandipoor, Ramasamy and Madhow 2016) with every nuisance refined beside the paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hil.estimate import fieldfit as engine
+from hil.estimate.fieldfit import Observations, Search, State
+from hil.estimate.sources import Sources
+
+__all__ = ["Settings", "search"]
+
+BENT = 2.0  # standard deviations of curvature that make a path suspect
+NEAR = 0.12  # of a cosine: paths nearer, and in delay, weigh on each other
+PARTED = 2  # suspects that are looked into
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a fit is made. Delays in seconds relative to the strongest arrival."""
+
+    false_alarm: float = 0.01
+    strict_false_alarm: float = 1e-4  # an order that differs between the two is reported as not stable
+    window: tuple[float, float] = (-0.15e-6, 0.45e-6)  # delays kept of the data
+    search: tuple[float, float] = (-0.05e-6, 0.25e-6)  # where paths are looked for
+    spread: tuple[float, float] = (-0.03e-6, 0.18e-6)  # where unresolved energy may lie
+    echoes: tuple[float, float] = (-0.03e-6, 0.2e-6)  # where the echo of what moves may lie
+    most_paths: int = 12
+    unresolved: bool = True  # carry the field of weak plane waves
+    widenings: int = 3  # times its power may be raised by 6 dB until every left-out visit is predicted within its covariance
+    least_visits: int = 4
+
+
+def search(seen: Observations, settings: Settings, known: State | None = None) -> tuple[State, tuple[int, int]]:
+    """Add paths while they are significant; returns the state and the orders at the strict and the ordinary false-alarm rate.
+
+    known: the paths of an earlier fit, to begin with.
+    """
+    grid = _grid(seen, settings)
+    limit, strict = (np.log(grid.cells) - np.log(-np.log1p(-rate)) for rate in (settings.false_alarm, settings.strict_false_alarm))
+    places = np.unique(seen.positions.round(6)).size
+    most = max(1, min(settings.most_paths, places // 2 - 1))
+    state = State.empty(seen) if known is None else _annealed(known, seen)[0]
+    state, order_strict = _grown(state, seen, grid, most, limit, strict)
+    state, value = _annealed(state, seen)
+    state, value = _pruned(state, seen, value, limit)
+    if known is None:
+        state, value = _parted(state, seen, value, grid, most, limit)
+    order = state.sources.count
+    return state, (min(order_strict, order) if order_strict >= 0 else order, order)
+
+
+def _grown(state: State, seen: Observations, grid: Search, most: int, limit: float, strict: float) -> tuple[State, int]:
+    """Paths added while they pass `limit`; and how many there were when the first did not pass `strict` (-1: all did)."""
+    order_strict = -1
+    while state.sources.count < most:
+        peak, path = engine.strongest(state, seen, grid)
+        if peak < strict and order_strict < 0:
+            order_strict = state.sources.count
+        if peak < limit:
+            break
+        # the paths still missing weigh on the fit like noise; counted as such, they cannot push the positions about
+        noisy = engine.tempered(state, seen, 0.25)
+        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=6, tolerance=0.5)
+        if engine.cost(state, noisy) - lower < 2.0:
+            break
+        state = trial
+    return state, order_strict
+
+
+def _annealed(state: State, seen: Observations) -> tuple[State, float]:
+    """Every parameter refined, gently first; the state and its cost."""
+    value = engine.cost(state, seen)
+    for share in (0.25, 0.0):
+        state, value = engine.refine(state, engine.tempered(state, seen, share), steps=8, tolerance=0.05)
+    return state, value
+
+
+def _pruned(state: State, seen: Observations, value: float, limit: float) -> tuple[State, float]:
+    """Without the paths whose removal costs less than their detection needed (those that later ones have made superfluous)."""
+    while state.sources.count > 1:
+        trial, higher = state, np.inf
+        for index in np.argsort(engine.significance(state, seen))[:2]:
+            less, cost = engine.refine(replace(state, sources=state.sources.without(int(index))), seen, steps=4, tolerance=0.5)
+            if cost < higher:
+                trial, higher = less, cost
+        if higher - value > 2.0 * limit:
+            break
+        state, value = trial, higher
+    return state, value
+
+
+def _parted(state: State, seen: Observations, value: float, grid: Search, most: int, limit: float) -> tuple[State, float]:
+    """Two neighbours that were taken for one bent path, or for a crowd, are told apart: around each such path the best pair is tried."""
+    width = np.ptp(seen.basis.frequencies)
+    tried: list[tuple[float, float]] = []
+    at_cap = state.sources.count >= most  # the search ended for want of room, not of energy
+    while len(tried) < PARTED and (at_cap or value > 2.0 * seen.values.size):  # below that everything is explained already
+        s = state.sources
+        close = (np.abs(s.cosines[:, None] - s.cosines) < NEAR) & (np.abs(s.delays[:, None] - s.delays) < 0.4 / width)
+        bent = np.abs(s.curvatures - engine.CURVATURE) > BENT * engine.CURVATURE_STD
+        suspects = sorted(np.flatnonzero(bent | (close.sum(axis=1) > 2)), key=lambda i: -abs(s.gains[i]))
+        fresh = [i for i in suspects if all(abs(s.cosines[i] - c) > NEAR / 2 or abs(s.delays[i] - d) > 0.2 / width for c, d in tried)]
+        if not fresh:
+            break
+        cosine, far = s.cosines[fresh[0]], ~close[fresh[0]]
+        tried.append((float(cosine), float(s.delays[fresh[0]])))
+        rest = replace(state, sources=Sources(*(a[far] for a in state.sources)))
+        around = replace(grid, cosines=grid.cosines[np.abs(grid.cosines - cosine) < 0.35])
+        for one in engine.strongest_pair(rest, seen, around):
+            rest = replace(rest, sources=rest.sources.and_one(*one))
+        trial, _ = engine.refine(rest, engine.tempered(rest, seen, 0.25), steps=8, tolerance=0.5)
+        trial, _ = _grown(trial, seen, grid, s.count, limit, limit)  # no more than there were: parting is no licence to fit more
+        if trial.sources.count > s.count:
+            continue
+        trial, cost = _annealed(trial, seen)
+        if cost + 2.0 * limit * trial.sources.count < value + 2.0 * limit * state.sources.count:
+            state, value = _pruned(trial, seen, cost, limit)
+    return state, value
+
+
+def _grid(seen: Observations, settings: Settings) -> Search:
+    span = np.ptp(seen.positions) / seen.wavelength
+    width = np.ptp(seen.basis.frequencies)
+    cosines = np.linspace(-1.0, 1.0, 4 * int(np.ceil(2.0 * span)) + 1)
+    delays = np.arange(settings.search[0], settings.search[1], 0.3 / width)
+    cells = (2.0 * span + 1.0) * ((settings.search[1] - settings.search[0]) * width + 1.0) * 2.0
+    return Search(cosines, np.array([0.0, 0.08, 0.2, 0.35]), delays, max(cells, 32.0))
