@@ -1,0 +1,173 @@
+"""A board behind an address: its context and pyadi object, who it is, its attributes, and how it is let go without a crash.
+
+pylibiio leaves destroying to the garbage collector, which may take a context before its buffers; the buffers' destructors then read freed
+memory. A traceback that is still held is enough. So buffers and contexts are destroyed here by name, in order, whoever still refers to them.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hil.device import DeviceError
+from hil.radios.address import require_listener
+from hil.radios.library import load
+
+CLASSES = {"pluto": "Pluto", "ad9361": "ad9361", "fmcomms5": "FMComms5", "ad9081": "ad9081"}
+GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENODEV, errno.ENOTCONN, errno.EBADF, errno.EIO, errno.ECONNREFUSED, errno.ECONNABORTED)
+LATE = (errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY)
+LOOK = "look at its power, cable and network, then `hil doctor BENCH`"
+
+
+class Board:
+    """One context on one radio. timeout_s: longest wait for one answer."""
+
+    def __init__(self, name: str, uri: str, part: str, serial: str = "", timeout_s: float = 5.0) -> None:
+        self.name, self.uri, self.timeout_s = name, uri, timeout_s
+        self.where = f"{name} {uri}"
+        library = load()
+        require_listener(name, uri, timeout_s)
+        self._iio = library.iio
+        self.context = self._opened()
+        try:
+            self.set_timeout(timeout_s)
+            self.attributes: dict[str, str] = dict(self.context.attrs)
+            self.part = part_of(self.context)
+            self.serial = self.attributes.get("hw_serial", "").strip()
+            self.firmware = self.attributes.get("fw_version", "").strip().lstrip("v")
+            self._require(part, serial)
+            kind = getattr(library.adi, CLASSES[part])
+            self.sdr = kind.__new__(kind)  # given its context beforehand, it opens none of its own; not every class takes one
+            self.sdr._ctx, self.sdr.uri = self.context, uri
+            self.sdr.__init__(uri)
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(self) -> Any:
+        try:
+            return self._iio.Context(self.uri)
+        except OSError as error:
+            raise DeviceError(
+                "no-context", "what answers here does not speak as a radio's IIO daemon does", where=self.where,
+                found=f"{error.strerror or error}", fix="is the address right? `iio_info -u URI` shows what is there",
+            ) from error  # fmt: skip
+
+    def _require(self, part: str, serial: str) -> None:
+        if serial and self.serial != serial:
+            raise DeviceError(
+                "wrong-device", "another radio answers at this address", where=self.where, found=f"serial {self.serial or 'none'}",
+                allowed=f"serial {serial} (testbed.toml)", fix="swap the cables, or give the `uri` where the wanted one is",
+            )  # fmt: skip
+        if self.part != part:
+            raise DeviceError(
+                "wrong-part", "the radio at this address is of another part", where=self.where,
+                found=f"{self.part or 'none known here'} ({self.attributes.get('hw_model', 'no model stated')})", allowed=part,
+                fix="a profile for that part, or the `uri` of the wanted radio",
+            )  # fmt: skip
+
+    # -- attributes --------------------------------------------------------------------------------------------------------------------
+
+    def device(self, name: str) -> Any:
+        """A device of the context; DeviceError `no-such-attribute` for none."""
+        found = self.context.find_device(name)
+        if found is None:
+            raise self._missing(name)
+        return found
+
+    def has(self, device: Any, name: str, channel: str = "", output: bool = False) -> bool:
+        holder = device.find_channel(channel, output) if channel else device
+        return holder is not None and name in holder.attrs
+
+    def text(self, device: Any, name: str, channel: str = "", output: bool = False) -> str:
+        """An attribute as it is read."""
+        with self.speaking(f"read {name}"):
+            return str(self._attribute(device, name, channel, output).value)
+
+    def number(self, device: Any, name: str, channel: str = "", output: bool = False) -> float:
+        """The first number in an attribute: gains carry a unit."""
+        text = self.text(device, name, channel, output)
+        found = re.search(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", text)
+        if found is None:
+            raise DeviceError("bad-answer", f"`{name}` is not a number", where=self.where, found=text[:60])
+        return float(found[0])
+
+    def write(self, device: Any, name: str, value: str | int | float, channel: str = "", output: bool = False) -> None:
+        """Set an attribute; DeviceError `refused` when the device does not take the value."""
+        text = f"{value:.6f}" if isinstance(value, float) else str(value)
+        with self.speaking(f"set {name}", asked=text[:60]):
+            self._attribute(device, name, channel, output).value = text
+
+    def register(self, device: Any, address: int) -> int:
+        with self.speaking(f"read register {address:#x}"):
+            return int(device.reg_read(address))
+
+    def write_register(self, device: Any, address: int, value: int) -> None:
+        with self.speaking(f"write register {address:#x}"):
+            device.reg_write(address, value)
+
+    def _attribute(self, device: Any, name: str, channel: str, output: bool) -> Any:
+        holder = device.find_channel(channel, output) if channel else device
+        if holder is None or name not in holder.attrs:
+            raise self._missing(f"{device.name} {channel} {name}")
+        return holder.attrs[name]
+
+    def _missing(self, what: str) -> DeviceError:
+        fix = "firmware of another version? `hil doctor BENCH`"
+        return DeviceError("no-such-attribute", f"the radio has no `{what}`", where=self.where, found=f"firmware {self.firmware}", fix=fix)
+
+    @contextmanager
+    def speaking(self, what: str, asked: str = "") -> Iterator[None]:
+        """Errors of libiio in this block are DeviceErrors that say what was being done."""
+        try:
+            yield
+        except OSError as error:
+            raise self.failure(error, what, asked) from error
+
+    def failure(self, error: OSError, what: str, asked: str = "") -> DeviceError:
+        """What an error number of libiio means to somebody at the bench."""
+        found = error.strerror or str(error)
+        if error.errno in LATE:
+            return DeviceError("no-answer", f"did not {what} in time", where=self.where, found=found, allowed=f"{self.timeout_s:g} s", fix=LOOK)
+        if error.errno in GONE:
+            return DeviceError("unplugged", f"went away when asked to {what}", where=self.where, found=found, note="transmitter silent", fix=LOOK)
+        fix = "`hil profile check BENCH` compares the profile with the radio"
+        return DeviceError("refused", f"refuses to {what}", where=self.where, found=f"{asked}: {found}" if asked else found, fix=fix)
+
+    # -- buffers, and the end --------------------------------------------------------------------------------------------------------------
+
+    def set_timeout(self, seconds: float) -> None:
+        """Longest wait for one answer from here on, buffers opened later included. The daemon is told half of it."""
+        with self.speaking("set its time-out"):
+            self.context.set_timeout(max(100, round(seconds * 1e3)))
+
+    def destroy(self, buffer: Any) -> None:
+        """Destroy a buffer now, whoever still refers to it."""
+        pointer, buffer._buffer = buffer._buffer, None
+        if pointer is not None:
+            self._iio._buffer_destroy(pointer)
+
+    def close(self) -> None:
+        """Destroy the context; its buffers must be gone. Twice is fine."""
+        pointer, self.context._context = self.context._context, None
+        if pointer is not None:
+            self._iio._destroy(pointer)
+
+
+def part_of(context: Any) -> str:
+    """Which part a context is of, by the devices in it; "" for none of ours."""
+    names = {device.name for device in context.devices}
+    if "axi-ad9081-rx-hpc" in names:
+        return "ad9081"
+    if not {"ad9361-phy", "cf-ad9361-dds-core-lpc"} <= names:
+        return ""
+    if {"ad9361-phy-B", "cf-ad9361-A"} <= names:
+        return "fmcomms5"
+    if "cf-ad9361-lpc" not in names:
+        return ""
+    if "pluto" in context.attrs.get("hw_model", "").lower():
+        return "pluto"  # revision C has the second pair on its pads: its model, not its channels, tells
+    return "ad9361"

@@ -1,0 +1,115 @@
+"""The settings of an AD9081: digital oscillators before converters at radio frequency; no gains, no attenuators, a rate its build fixes."""
+
+from __future__ import annotations
+
+from hil.device import DeviceError, Difference, Setting, differences
+from hil.radios.board import Board
+from hil.radios.fitting import Fitting
+
+MAIN, FINE = "main_nco_frequency", "channel_nco_frequency"
+
+
+class Converters:
+    """All channels of the chip, tuned alike. Carriers beyond half a converter's clock are reached through their image in its other zones."""
+
+    gain_modes = ("manual",)
+
+    def __init__(self, board: Board, channels: int, fitting: Fitting) -> None:
+        self._board, self._channels, self._fitting = board, channels, fitting
+        self._chip = board.sdr._rxadc
+        heard, sent = board.sdr._rx_fine_ddc_channel_names, board.sdr._tx_fine_duc_channel_names
+        self._tuned = [(name, False) for name in heard] + [(name, True) for name in sent]
+        self._carrier_hz = 0.0
+
+    def apply(self, setting: Setting) -> Setting:
+        """Set carriers; the rate is taken, or the radio says that it is fixed."""
+        board = self._board
+        for output in (False, True):
+            found = board.number(self._chip, "sampling_frequency", self._first(output), output)
+            if abs(found - setting.sample_rate_hz) > self._fitting.tolerance.sample_rate_hz:
+                try:
+                    board.write(self._chip, "sampling_frequency", round(setting.sample_rate_hz), self._first(output), output)
+                except DeviceError as error:
+                    if error.id != "refused":
+                        raise
+                    raise DeviceError(
+                        "fixed-rate", "the sampling rate is fixed by this radio's firmware", where=board.where,
+                        found=f"{setting.sample_rate_hz:.0f} Hz asked", allowed=f"{found:.0f} Hz",
+                        fix="`signal.sample_rate_hz` of the scenario at that rate, or another build of the firmware",
+                    ) from error  # fmt: skip
+        self._carrier_hz = setting.carrier_hz
+        for channel, output in self._tuned:
+            board.write(self._chip, MAIN, round(_folded(setting.carrier_hz, self._clock_hz(output))), channel, output)
+            board.write(self._chip, FINE, 0, channel, output)
+        return self.read()
+
+    def read(self) -> Setting:
+        """What the chip says it is; DeviceError `did-not-take` when its channels disagree."""
+        board = self._board
+        carriers = []
+        for channel, output in self._tuned:
+            tuned = sum(board.number(self._chip, name, channel, output) for name in (MAIN, FINE))
+            clock = self._clock_hz(output)
+            carriers.append(tuned if clock is None else tuned + clock * round((self._carrier_hz - tuned) / clock))
+        rates = [board.number(self._chip, "sampling_frequency", self._first(output), output) for output in (False, True)]
+        for what, values, slack in (("carrier", carriers, self._fitting.tolerance.carrier_hz), ("sampling rate", rates, 0.0)):
+            if max(values) - min(values) > slack:
+                raise DeviceError(
+                    "did-not-take", f"the {what}s of this radio's channels differ", where=board.where,
+                    found=", ".join(f"{value:.0f} Hz" for value in values), note="transmitter silent",
+                    fix="another program holds the radio? see `hil doctor BENCH`",
+                )  # fmt: skip
+        return Setting(carriers[0], rates[0], self.receive_gain_db(), self.attenuation_db())
+
+    def loud(self, setting: Setting) -> None:
+        """Nothing: there is no attenuator."""
+
+    def quiet(self) -> None:
+        """Nothing: there is no attenuator; silence is a converter that is fed zeros."""
+
+    def attenuation_db(self) -> tuple[float, ...]:
+        return (0.0,) * self._channels
+
+    def receive_gain_db(self) -> tuple[float, ...]:
+        return (0.0,) * self._channels
+
+    def audit(self, rate: float) -> list[tuple[str, str, str]]:
+        """Nothing that a profile fixes is left to the chip."""
+        return []
+
+    def compared(self, asked: Setting, became: Setting) -> list[Difference]:
+        return differences(asked, became, self._fitting.tolerance)
+
+    def carrier_range_hz(self) -> tuple[float, float] | None:
+        return None  # the device states the range of its oscillators, which fold
+
+    def temperature_c(self) -> float | None:
+        chip = self._chip
+        return self._board.number(chip, "input", "temp0") * 1e-3 if self._board.has(chip, "input", "temp0") else None
+
+    def step_hz(self, carrier_hz: float) -> float:
+        return 1.0  # as the driver takes it; the oscillators themselves have 48 bits
+
+    def reference_hz(self) -> tuple[int, tuple[int, int] | None] | None:
+        return None
+
+    def set_reference_hz(self, value: int) -> None:
+        raise DeviceError("no-such-attribute", "the part has no correction of its reference", where=self._board.where)
+
+    def loopback(self, on: bool) -> None:
+        """The framer's own: the link's transmit words come back as received ones."""
+        self._board.write(self._chip, "loopback_mode", int(on))
+
+    def _first(self, output: bool) -> str:
+        return next(name for name, direction in self._tuned if direction is output)
+
+    def _clock_hz(self, output: bool) -> float | None:
+        name = "dac_frequency" if output else "adc_frequency"
+        if not self._board.has(self._chip, name, self._first(output), output):
+            return None
+        return self._board.number(self._chip, name, self._first(output), output)
+
+
+def _folded(carrier_hz: float, clock_hz: float | None) -> float:
+    """Where an oscillator within half a converter's clock must stand for a carrier; the image keeps its sense of frequency."""
+    return carrier_hz if clock_hz is None else (carrier_hz + clock_hz / 2.0) % clock_hz - clock_hz / 2.0
