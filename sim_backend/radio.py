@@ -79,6 +79,10 @@ class Radio:
             self._notice()
             return self._version
 
+    def adopt(self, really: Setting) -> None:
+        """Gains and tuning that another driver of the same hardware has brought about."""
+        self._really = really
+
     def reference(self, at: Instant) -> tuple[Oscillator, float]:
         """The oscillator in force at an instant, and cycles that a phase counted with it needs per hertz of carrier."""
         return reference.in_force(self._oscillator, self._world.faults, self.name, self._world.emulated.seed, at)

@@ -71,8 +71,8 @@ class Receiver:
 
     def tune(self, tuned: Tuned, *, anew: bool) -> None:
         """Write a tuning down. anew: ticks count at another rate from now on, so nothing before can be asked for."""
-        self._book = [] if anew else [entry for entry in self._book if entry.tick < tuned.tick][-MEMORY:]
-        self._book.append(tuned)
+        earlier = [] if anew else [entry for entry in self._book if entry.tick < tuned.tick][-MEMORY:]
+        self._book = [*earlier, tuned]  # at once: a window may be being read
 
     def slips(self, first: int, samples: int, rate: int) -> list[ring.Slip]:
         """Losses and repeats that may befall `samples` from a tick."""

@@ -32,6 +32,20 @@ class Ring:
         """First tick of the block that is read next."""
         return self._begins[0]
 
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """First ticks of the blocks, oldest first."""
+        return tuple(self._begins)
+
+    @property
+    def stops(self) -> int:
+        """Tick from which on samples find no room, unless a block is taken before."""
+        return self._begins[-1] + self.block
+
+    def skip(self, ticks: int) -> None:
+        """Every block begins so much later: samples were lost before it, or came twice (less than 0)."""
+        self._begins = deque(begin + ticks for begin in self._begins)
+
     def take(self, now: int) -> int:
         """Read the oldest block, at tick `now` or as soon as it is full; its first tick."""
         begin = self._begins.popleft()

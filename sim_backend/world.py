@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -151,6 +151,11 @@ class World:
                     other.lighten()
             for journey in self._journeys.values():
                 journey.forget_before(horizon)
+
+    def forget(self, airings: Collection[Airing]) -> None:
+        """Before their time, because they are many: what a stream has sent."""
+        with self._lock:
+            self._airings = [other for other in self._airings if other not in airings]
 
     def airings(self) -> list[Airing]:
         """Every transmission remembered, in the order of their starts."""

@@ -1,0 +1,104 @@
+"""An open input buffer: the ring of blocks between a converter's DMA and a client."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hil.clock import Instant
+from sim_backend.iiod.listening import Codes, Listening
+from sim_backend.iiod.pace import Ready
+from sim_backend.iiod.values import EBADF, ETIMEDOUT, Refused
+from sim_backend.ring import Ring
+
+Wait = Callable[[Ready], bool]
+
+
+class Inlet:
+    """Blocks fill from `start` on and wait until they are read; with all of them full the converter's samples are lost.
+
+    columns: those of `Listening.take`. overflowed: called when samples were lost. refresh: called before samples are computed.
+    """
+
+    def __init__(
+        self, listening: Listening, columns: Sequence[int], samples: int, depth: int, overflowed: Callable[[], None],
+        refresh: Callable[[], None], closed: Callable[[Inlet], None],
+    ) -> None:  # fmt: skip
+        self._listening, self._columns, self._samples, self._depth = listening, tuple(columns), samples, depth
+        self._overflowed, self._refresh, self._closed = overflowed, refresh, closed
+        self._ring: Ring | None = None  # not before a trigger, where there is one
+        self._kept: deque[bytes] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def block_bytes(self) -> int:
+        return 2 * self._samples * len(self._columns)
+
+    def start(self, tick: int) -> None:
+        with self._lock:
+            self._ring = Ring(tick, self._depth, self._samples)
+
+    @property
+    def full(self) -> bool:
+        """Whether the converter has nowhere to put its samples now."""
+        with self._lock:
+            return self._ring is not None and self._listening.now() > self._ring.stops
+
+    def read(self, wait: Wait) -> bytes:
+        """The oldest block, as soon as it is full."""
+        while wait(self._ready):
+            with self._lock:
+                if self._kept:
+                    return self._kept.popleft()
+                if self._ring is not None and self._ring.oldest + self._samples <= self._listening.now():
+                    return self._take(self._ring)
+        raise Refused(ETIMEDOUT)
+
+    def _ready(self) -> Instant | None:
+        """When the oldest block is full; None while nothing has started."""
+        with self._lock:
+            if self._kept:
+                return Instant(0, 0.0)
+            return None if self._ring is None else self._listening.instant(self._ring.oldest + self._samples)
+
+    def _take(self, ring: Ring) -> bytes:
+        now = self._listening.now()
+        if now > ring.stops:
+            self._overflowed()
+        begin = ring.take(now)
+        self._refresh()
+        codes, end = self._listening.take(begin, self._samples, self._columns)
+        if end != begin + self._samples:
+            self._overflowed()
+            ring.skip(end - begin - self._samples)
+        return _bytes(codes)
+
+    def keep(self) -> None:
+        """Compute the blocks that are full, because what they were made of will be forgotten; go on with the next sample."""
+        with self._lock:
+            ring = self._ring
+            if ring is None:
+                return
+            self._kept.extend(self._take(ring) for _ in range(self._full_blocks(ring)))
+
+    def _full_blocks(self, ring: Ring) -> int:
+        now = self._listening.now()
+        return sum(begin + self._samples <= now for begin in ring.begins)
+
+    def restart(self) -> None:
+        """Fill from now on: the converter's ticks count anew."""
+        if self._ring is not None:
+            self.start(self._listening.now())
+
+    def write(self, data: bytes | bytearray | memoryview, wait: Wait) -> None:
+        raise Refused(EBADF)
+
+    def close(self) -> None:
+        self._closed(self)
+
+
+def _bytes(codes: Codes) -> bytes:
+    return np.ascontiguousarray(codes, dtype="<i2").tobytes()
