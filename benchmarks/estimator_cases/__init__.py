@@ -31,7 +31,7 @@ class Row:
     seconds: float = 0.0
 
 
-def efficiency(what: str, errors: np.ndarray, bounds: np.ndarray | float, bar: float | None, seconds: float = 0.0, floor: float = 1.0) -> Row:
+def efficiency(what: str, errors: np.ndarray, bounds: np.ndarray | float, bar: float | None, seconds: float = 0.0, floor: float = 0.95) -> Row:
     """RMS error over bound, each trial by its own bound: (trial, ...) both. Met when the interval reaches [floor, bar]; a ratio
     clearly below the floor is as suspect as one above the bar. bar None: told, not judged."""
     squares = np.abs(np.asarray(errors) / bounds) ** 2
