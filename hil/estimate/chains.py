@@ -38,6 +38,12 @@ class ChainGains:
         return cls(np.asarray(value, dtype=complex) / value[0], nothing, nothing)
 
     @property
+    def balanced(self) -> NDArray[np.complex128]:
+        """(antenna,) scaled to rms 1, as only ratios are known; ones where nothing is."""
+        value = self.value if self.above_threshold else np.ones_like(self.value)
+        return value / np.sqrt(np.mean(np.abs(value) ** 2))
+
+    @property
     def std(self) -> NDArray[np.float64]:
         """(antenna,) root of E|error|^2, the first 0."""
         return _std(self.covariance)

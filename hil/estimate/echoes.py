@@ -18,9 +18,10 @@ from hil.errors import DeviceError, InputError
 from hil.units import SPEED_OF_LIGHT
 from hil.waveform import Numerology, ofdm
 
-__all__ = ["Echoes", "Illumination", "direct_delay", "direct_response", "observe"]
+__all__ = ["SHORTEST_S", "Echoes", "Illumination", "direct_delay", "direct_response", "observe"]
 
 CELL = 28  # symbols averaged to one slow-time cell: 1 ms, within which 25 Hz of Doppler turn 9 degrees
+SHORTEST_S = 0.05  # of a capture: shorter, walking speed and walls are not told apart
 ROUGH = 0.01  # tone spacings of carrier error that a first look may have: its tones leak 40 dB down, and average out
 GROUP = 6  # tones averaged to one: 180 kHz, over which 200 ns of delay turn 13 degrees; divides a block
 
@@ -35,6 +36,7 @@ class Illumination:
     start: float  # sample of the capture at which a frame begins; any whole number of frames away, within half a prefix
     cfo_hz: float  # transmitter over receiver, within 1 kHz
     sounded: NDArray[np.complex128] | None = None  # (rx, antenna, tone) its channel while it alone was heard, any phase and delay
+    sent_error: NDArray[np.float64] | None = None  # of what antennas 1.. send over the first, see `Echoes`; None: exactly the precoder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +45,8 @@ class Echoes:
 
     spectra: (cell, rx, group) response to the stream, static part removed, phase and delay those of the direct path. weight: (cell, group)
     inverse noise variance up to one common factor. times: (cell,) seconds from the middle of the capture. static: (rx, group) what was
-    removed. blocks: (group,) precoder block. reference_std: seconds, of the direct path's delay, scatterers near it included.
+    removed. blocks: (group,) precoder block. reference_std: seconds, of the direct path's delay, scatterers near it included. sent_error:
+    covariance of the relative errors of what antennas 1, 2, ... send against the first, Re and Im interleaved, of chains and places.
     """
 
     spectra: NDArray[np.complex128]
@@ -58,6 +61,7 @@ class Echoes:
     cfo_hz: float = 0.0
     phases: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (cell,) rad, followed and removed
     assumptions: tuple[str, ...] = ()
+    sent_error: NDArray[np.float64] | None = None  # (2 (antenna - 1), 2 (antenna - 1))
 
 
 def direct_response(
@@ -185,10 +189,10 @@ def _check(samples: NDArray, numerology: Numerology, lights: Sequence[Illuminati
         raise InputError("shape", "one position per receive channel", found=f"{receivers.shape}", allowed=f"({samples.shape[0]}, 3)")
     if not lights:
         raise InputError("no-transmitter", "no transmitter to see a target by", fix="name at least one measuring frame")
-    if samples.shape[1] < 0.05 * numerology.sample_rate_hz:
+    if samples.shape[1] < SHORTEST_S * numerology.sample_rate_hz:
         raise DeviceError(
             "capture-short", "too short to tell a walking target from the walls", found=f"{samples.shape[1]} samples",
-            allowed=f">= {int(0.05 * numerology.sample_rate_hz)} samples (50 ms)", fix="capture more measuring frames",
+            allowed=f">= {int(SHORTEST_S * numerology.sample_rate_hz)} samples ({SHORTEST_S * 1e3:g} ms)", fix="capture more measuring frames",
         )  # fmt: skip
     if not np.all(np.isfinite(samples)) or not np.any(samples):
         raise DeviceError("capture-bad", "nothing or no number in the capture", found="zeros, NaN or infinity", fix="capture again")
@@ -361,4 +365,5 @@ def _echoes(
         spectra / weight[:, None] * scale, weight.astype(float), (centre - samples / 2.0) / numerology.sample_rate_hz,
         mean(numerology.frequencies_hz), numerology.block_of_tone[group], np.asarray(track.light.precoder, complex), track.light.antennas,
         mean(track.channel * turn).astype(complex) * scale, std, track.cfo_hz, np.interp(centre, begin, track.phase[: begin.size]),
+        sent_error=track.light.sent_error,
     )  # fmt: skip

@@ -1,10 +1,11 @@
 """What a moving point target writes into the echoes of one transmitter, with derivatives, and what removing the static part does to it.
 
-s = sum_n w_bn D^2/(d_n(t) d_r(t)) exp(-j k (d_n(t) + d_r(t))) exp(-j 2 pi f_g ((d_n + d_r - D)/c + delta)) over cells t, receivers r and
-groups g, with d_n(t) = |p(t) - a_n|, d_r(t) = |p(t) - q_r|, p(t) = p0 + v t + a t^2/2, D the mean direct path, delta the error of its
-delay: the radar equation with exact distances. The sum over antennas is how much of the precoded power of block b goes towards the
-target. A room is the near field: over an array of eight wavelengths the amplitude of an echo from six metres changes by a tenth, which at
-45 dB is far above the noise; a walk of centimetres already turns the array's light, and a walker who turns bends the phase.
+s = h_r sum_n w_bn s_n D^2/(d_n(t) d_r(t)) exp(-j k (d_n(t) + d_r(t))) exp(-j 2 pi f_g ((d_n + d_r - D)/c + delta)) over cells t, receivers
+r and groups g, with d_n(t) = |p(t) - a_n|, d_r(t) = |p(t) - q_r|, p(t) = p0 + v t + a t^2/2, D the mean direct path, delta the error of
+its delay, h_r and s_n what is left of the chains' gains once those known are taken off, 1 where exact: the radar equation with exact
+distances. The sum over antennas is how much of the precoded power of block b goes towards the target. A room is the near field: over an
+array of eight wavelengths the amplitude of an echo from six metres changes by a tenth, which at 45 dB is far above the noise; a walk of
+centimetres already turns the array's light, and a walker who turns bends the phase.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hil.estimate.echoes import Echoes
 from hil.units import SPEED_OF_LIGHT
 
 STRAIGHT = np.zeros(3)
+MOTION = 6  # parameters of the target alone: place, velocity and acceleration in the plane
 
 
 def _unit(points: NDArray, origin: NDArray) -> tuple[NDArray, NDArray]:
@@ -42,6 +44,8 @@ class Pair:
     direct: float  # metres, mean length of the direct paths, to which delays are referred
     common: NDArray[np.float64]  # (cell,) what the data still hold along the followed phases
     variance: float  # of each whitened entry, from Doppler no target reaches
+    heard: NDArray[np.complex128]  # (rx,) what is left of the receive chains' gains
+    sent: NDArray[np.complex128]  # (antenna,) of the transmit chains'
 
     @classmethod
     def of(cls, echoes: Echoes, receivers: Any, carrier_hz: float) -> Pair:
@@ -52,7 +56,8 @@ class Pair:
         follow = np.where(length > 0.0, follow / np.maximum(length, 1e-300), 0.0)
         receivers = np.asarray(receivers, dtype=float)
         direct = float(np.linalg.norm(receivers[:, None] - echoes.antennas[None], axis=-1).mean())
-        made = cls(echoes, receivers, carrier_hz, root, echoes.spectra * root, still, follow, direct, np.zeros(0), 1.0)
+        made = cls(echoes, receivers, carrier_hz, root, echoes.spectra * root, still, follow, direct, np.zeros(0), 1.0,
+                   np.ones(len(receivers), complex), np.ones(len(echoes.antennas), complex))  # fmt: skip
         data = made.cleaned(made.data)
         return replace(made, data=data, common=made._phases(data[None])[0], variance=_floor(data, echoes.times))
 
@@ -111,18 +116,24 @@ class Pair:
         track = self._way(point, velocity, acceleration)
         out, back = self._wave(track, self.echoes.antennas)[0], self._wave(track, self.receivers)[0]
         towards = (out @ self._light(point)[0])[:, None] * self.root
-        return back[..., None] * towards * self._late(point, delay)[0]
+        return (self.heard * back)[..., None] * towards * self._late(point, delay)[0]
 
     def slopes(
-        self, point: NDArray, velocity: NDArray, delay: float, acceleration: NDArray = STRAIGHT, gain: complex = 1.0
+        self, point: NDArray, velocity: NDArray, delay: float, acceleration: NDArray = STRAIGHT, gain: complex = 1.0, *,
+        of_heard: bool = False, of_sent: bool = False,
     ) -> NDArray[np.complex128]:
-        """Derivatives of gain times `field` by (x, y, vx, vy, ax, ay, delay, Re gain, Im gain): (9, cell, rx, group)."""
+        """Derivatives of gain times `field`: (column, cell, rx, group).
+
+        Columns: x, y, vx, vy, ax, ay, delay; with `of_heard` Re and Im of the error of receive chains 1, 2, ...; with `of_sent` the same of
+        the transmit chains; Re gain, Im gain.
+        """
         track = self._way(point, velocity, acceleration)
         out, out_slopes = self._wave(track, self.echoes.antennas)
-        back, back_slopes = self._wave(track, self.receivers)
+        back, back_slopes = (self.heard * part for part in self._wave(track, self.receivers))
         light, light_slopes = self._light(point)
         late, late_slopes = self._late(point, delay)
-        parts = np.empty((9, *self.data.shape), complex)
+        ears, mouths = ((of.size - 1) * wanted for of, wanted in ((self.heard, of_heard), (self.sent, of_sent)))
+        parts = np.zeros((MOTION + 3 + 2 * (ears + mouths), *self.data.shape), complex)
         towards = (out @ light)[:, None] * self.root
         came = (gain * back)[..., None] * late
         value = came * towards
@@ -136,8 +147,15 @@ class Pair:
             np.multiply(late_slopes[axis] / late, value, out=parts[axis])
             parts[axis] += moved
         np.multiply(-2j * np.pi * self.echoes.frequencies, value, out=parts[6])
-        np.multiply(back[..., None] * late, towards, out=parts[7])
-        np.multiply(1j, parts[7], out=parts[8])
+        chains = parts[MOTION + 1 : -2]
+        for ear in range(ears):
+            chains[2 * ear, :, ear + 1] = value[:, ear + 1] / self.heard[ear + 1]
+        for mouth in range(mouths):
+            lit = np.outer(out[:, mouth + 1], light[mouth + 1] / self.sent[mouth + 1])
+            np.multiply(came, lit[:, None] * self.root, out=chains[2 * (ears + mouth)])
+        np.multiply(1j, chains[::2], out=chains[1::2])
+        np.multiply(back[..., None] * late, towards, out=parts[-2])
+        np.multiply(1j, parts[-2], out=parts[-1])
         return parts
 
     def _wave(self, track: NDArray, elements: NDArray) -> tuple[NDArray, NDArray]:
@@ -152,7 +170,7 @@ class Pair:
         e = self.echoes
         distance, away = _unit(point, e.antennas)
         turn = 2.0 * np.pi / SPEED_OF_LIGHT * e.frequencies
-        light = e.precoder[e.blocks].T * np.exp(-1j * turn * distance[:, None])
+        light = self.sent[:, None] * e.precoder[e.blocks].T * np.exp(-1j * turn * distance[:, None])
         return light, -1j * turn * away.T[:2, :, None] * light
 
     def _late(self, point: NDArray, delay: float) -> tuple[NDArray, NDArray]:

@@ -4,9 +4,10 @@ Non-coherent maximum likelihood: every transmitter's echo has its own unknown co
 per transmitter, then Gauss-Newton on position, velocity, acceleration, delay references and gains from the best few lobes. The static room
 is removed by its zero Doppler; what that costs the target is the reported loss.
 
-At 45 dB what the model leaves out decides, not the noise. So the covariance holds, as parameters with a prior: the direct paths' delays,
-which scatterers bias (`echoes.direct_delay`); velocity and acceleration of somebody who walks and turns; and the height, to which the
-prior's error is passed on. Two lobes count as told apart only when their distance exceeds what a model true to 1 % could be wrong by.
+At 45 dB what the model leaves out decides, not the noise. So the covariance holds, as parameters with a prior (`echofit`): the direct
+paths' delays, which scatterers bias (`echoes.direct_delay`); velocity and acceleration of somebody who walks and turns; the gains of the
+chains that hear and send; and the height, to which the prior's error is passed on. Two lobes count as told apart only when their distance
+exceeds what a model true to 1 % could be wrong by.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, special
+from scipy import special
 
 from hil.clock import Instant
 from hil.errors import InputError
 from hil.estimate.echoes import Echoes
+from hil.estimate.echofit import EchoFit, Point
 from hil.estimate.echomodel import Pair
 from hil.knowledge import Estimate
 
@@ -44,6 +46,7 @@ class Settings:
     ambiguity: float = 4.6  # log-likelihood distance below which two lobes are not told apart,
     model_db: float = -40.0  # and that much of the echo's energy more: receive chains and the point target are as modelled to 1 %
     false_alarm: float = 1e-3
+    chain_std: float = 0.5  # of what is left of a receive chain's gain: beyond it directions cannot be told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,30 +70,15 @@ class Fix:
         return self.estimate.above_threshold
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Point:
-    """Parameters at one stage of the refinement, and what they leave."""
-
-    place: NDArray[np.float64]  # (3,)
-    velocity: NDArray[np.float64]  # (3,)
-    acceleration: NDArray[np.float64]  # (3,)
-    delays: NDArray[np.float64]  # (pair,)
-    gains: NDArray[np.complex128]  # (pair,)
-    cost: float  # minus log posterior
-    found: float  # log-likelihood gained over "no target"
-
-    @property
-    def parameters(self) -> NDArray[np.float64]:
-        return np.concatenate([self.place[:2], self.velocity[:2], self.acceleration[:2], self.delays])
-
-
 def locate(
     echoes: Sequence[Echoes], *, receivers: Any, carrier_hz: float, prior: Any, prior_std: Any, of: str = "target",
-    settings: Settings = Settings(), epoch: Instant | None = None, sources: tuple[str, ...] = (),
+    settings: Settings = Settings(), heard_error: NDArray[np.float64] | None = None, epoch: Instant | None = None,
+    sources: tuple[str, ...] = (),
 ) -> Fix:  # fmt: skip
     """Fix of one target from `hil.estimate.echoes.observe`.
 
     receivers: (rx, 3) metres, world frame. prior: (3,) metres, its z taken as known to prior_std; prior_std: scalar or (3,) metres.
+    heard_error: covariance of what is left of the receive chains' gains (`echofit.relative_error`); None: nothing.
     """
     prior, prior_std = np.asarray(prior, dtype=float), np.broadcast_to(np.asarray(prior_std, dtype=float), (3,))
     if prior.shape != (3,) or not np.all(np.isfinite(prior)) or not np.all(prior_std > 0.0):
@@ -99,18 +87,19 @@ def locate(
         raise InputError("no-transmitter", "no echoes to locate by", fix="capture while at least one transmitter sends")
     prior_std = np.append(np.maximum(prior_std[:2], settings.least_std), prior_std[2])
     everything = [Pair.of(each, receivers, carrier_hz) for each in echoes]
+    fit = EchoFit(everything, heard_error, settings.speed_std, settings.turn_std)
     starts, cells = _starts(everything, prior, prior_std, settings)
-    lobes = _lobes(everything, starts, settings)
-    before, after = _energies(everything, lobes[0])
+    lobes = _lobes(fit, starts)
+    before, after = fit.energies(lobes[0])
     used = 10.0 * np.log10(np.maximum(after, 1e-12)) >= settings.least_snr_db
-    pairs = everything
     if used.any() and not used.all():  # fit again with the strong ones alone
-        pairs = [pair for pair, strong in zip(everything, used) if strong]
-        starts, cells = _starts(pairs, prior, prior_std, settings)
-        lobes = _lobes(pairs, starts, settings)
+        strong = [pair for pair, enough in zip(everything, used) if enough]
+        fit = EchoFit(strong, heard_error, settings.speed_std, settings.turn_std)
+        starts, cells = _starts(strong, prior, prior_std, settings)
+        lobes = _lobes(fit, starts)
     best = lobes[0]
-    bound, spread = _bound(pairs, best, float(prior_std[2]), settings)
-    ratio, misfit = _residual(pairs, best)
+    bound, spread = fit.bound(best, float(prior_std[2]))
+    ratio, misfit = fit.residual(best)
     covariance = bound.copy()
     if misfit:
         covariance[:2, :2] *= max(ratio, 1.0)
@@ -118,7 +107,7 @@ def locate(
     alike = settings.ambiguity + best.found * 10.0 ** (settings.model_db / 10.0)
     ambiguity = min((lobe.cost - best.cost for lobe in others), default=np.inf)
     close = [lobe.place for lobe in others if lobe.cost - best.cost < alike]
-    threshold = _threshold(cells, len(pairs), settings.false_alarm)
+    threshold = _threshold(cells, len(fit.pairs), settings.false_alarm)
     inside = np.all(np.abs(best.place[:2] - prior[:2]) <= settings.reach * prior_std[:2] + settings.step)
     sharp = np.trace(bound[:2, :2]) < float(np.sum(prior_std[:2] ** 2))
     reasons = [
@@ -128,8 +117,10 @@ def locate(
         (ambiguity >= alike, f"ambiguous: another lobe {ambiguity:.1f} below"),
         (sharp, "no sharper than the prior"),
         (inside, "outside the prior's region"),
+        (heard_error is None or np.linalg.eigvalsh(heard_error)[-1] < settings.chain_std**2, "receive chains unknown"),
     ]
     assumptions = ["point target", "one bounce", f"height known to {prior_std[2]:.2g} m", "even walk or curve", "static room"]
+    assumptions += ["receive chains even"] if heard_error is None else []
     assumptions += [text for good, text in reasons if not good]
     assumptions += ["model misfit"] if misfit else []
     assumptions += [f"pair {number} not used" for number in np.flatnonzero(~used)] if used.any() else []
@@ -210,141 +201,18 @@ def _velocity(pairs: Sequence[Pair], point: NDArray, dopplers: Sequence[float], 
     return np.append(np.linalg.solve(normal, rows.T @ wanted / good), 0.0)
 
 
-NEAR = 0.01  # of log-likelihood still to be gained: a seventh of a standard deviation
-MOTION = 6  # parameters of the target alone: place, velocity and acceleration in the plane
-
-
-def _priors(pairs: Sequence[Pair], settings: Settings) -> NDArray:
-    """(parameter,) inverse variance of (x, y, vx, vy, ax, ay, delay per pair); the place has none here."""
-    spread = [pair.echoes.reference_std for pair in pairs]
-    return np.concatenate([[0.0, 0.0], np.array([settings.speed_std] * 2 + [settings.turn_std] * 2 + spread) ** -2.0])
-
-
-def _normal(pairs: Sequence[Pair], point: _Point, settings: Settings) -> tuple[NDArray, NDArray]:
-    """Normal matrix and slope of minus log posterior; parameters (x, y, vx, vy, ax, ay, delay per pair, Re g and Im g per pair)."""
-    count = len(pairs)
-    first = MOTION + count
-    normal, slope = np.zeros((first + 2 * count,) * 2), np.zeros(first + 2 * count)
-    for number, pair in enumerate(pairs):
-        gain = complex(point.gains[number])
-        each = pair.slopes(point.place, point.velocity, float(point.delays[number]), point.acceleration, gain)
-        among, onto = pair.products(each)
-        where = np.r_[0:MOTION, MOTION + number, first + 2 * number, first + 1 + 2 * number]
-        normal[np.ix_(where, where)] += 2.0 / pair.variance * among
-        slope[where] += 2.0 / pair.variance * (onto - gain.real * among[-2] - gain.imag * among[-1])
-    prior = _priors(pairs, settings)
-    index = np.arange(first)
-    normal[index, index] += prior
-    slope[index] -= prior * point.parameters
-    return normal, slope
-
-
-def _evaluated(pairs: Sequence[Pair], parameters: NDArray, height: float, settings: Settings) -> _Point:
-    """Best gains and the cost of these parameters (x, y, vx, vy, ax, ay, delay per pair)."""
-    place, velocity, acceleration = (np.append(parameters[i : i + 2], z) for i, z in ((0, height), (2, 0.0), (4, 0.0)))
-    delays = parameters[MOTION:]
-    gains, found = np.zeros(len(pairs), complex), 0.0
-    for number, pair in enumerate(pairs):
-        unit = pair.field(place, velocity, float(delays[number]), acceleration)
-        gram, seen = pair.products(np.stack([unit, 1j * unit]))
-        weights = np.linalg.solve(gram + 1e-12 * np.trace(gram) * np.eye(2), seen)
-        gains[number] = weights[0] + 1j * weights[1]
-        found += float(weights @ seen) / pair.variance
-    cost = 0.5 * float(_priors(pairs, settings) @ parameters**2) - found
-    return _Point(place, velocity, acceleration, delays, gains, cost, found)
-
-
-def _refined(pairs: Sequence[Pair], point: _Point, settings: Settings, steps: int) -> _Point:
-    """Levenberg-Marquardt from one point, gains projected out: they turn with every millimetre, and damped they would stop the rest."""
-    count = MOTION + len(pairs)
-    most = np.concatenate([[0.5] * 2, [1.0] * 4, [np.inf] * len(pairs)])  # metres, m/s, m/s^2 at once
-    damping = 1e-3
-    for _ in range(steps):
-        normal, slope = _normal(pairs, point, settings)
-        inner = np.linalg.pinv(normal[count:, count:], hermitian=True)
-        reduced = normal[:count, :count] - normal[:count, count:] @ inner @ normal[count:, :count]
-        uphill = slope[:count] - normal[:count, count:] @ (inner @ slope[count:])
-        scale = 1.0 / np.sqrt(np.maximum(np.diag(reduced), 1e-300))
-        shape, pull = reduced * np.outer(scale, scale), scale * uphill
-        if 0.5 * pull @ np.linalg.lstsq(shape, pull, rcond=1e-10)[0] < NEAR:
-            break
-        for _ in range(6):
-            step = scale * linalg.solve(shape + damping * np.eye(count), pull, assume_a="pos", check_finite=False)
-            step /= max(np.max(np.abs(step) / most), 1.0)
-            trial = _evaluated(pairs, point.parameters + step, point.place[2], settings)
-            if trial.cost < point.cost:
-                point, damping = trial, max(damping / 30.0, 1e-9)
-                break
-            damping *= 10.0
-        else:
-            break
-    return point
-
-
-def _lobes(pairs: Sequence[Pair], starts: Sequence[tuple[NDArray, NDArray]], settings: Settings) -> list[_Point]:
+def _lobes(fit: EchoFit, starts: Sequence[tuple[NDArray, NDArray]]) -> list[Point]:
     """Refined lobes, best first, each once; those hopelessly behind after a few steps are not followed to their tops."""
-    rest = np.zeros(2 + len(pairs))
-    early = [
-        _refined(pairs, _evaluated(pairs, np.concatenate([place[:2], velocity[:2], rest]), place[2], settings), settings, steps=3)
-        for place, velocity in starts
-    ]
+    early = [fit.refined(fit.start(place, velocity), steps=3) for place, velocity in starts]
     best = min(point.cost for point in early)
     close = _apart([point for point in early if point.cost < best + max(25.0, 0.3 * abs(best))], 0.2, 0.2)
-    return _apart([_refined(pairs, point, settings, steps=12) for point in close], 0.05, np.inf)
+    return _apart([fit.refined(point, steps=12) for point in close], 0.05, np.inf)
 
 
-def _apart(points: Sequence[_Point], metres: float, speed: float) -> list[_Point]:
+def _apart(points: Sequence[Point], metres: float, speed: float) -> list[Point]:
     """Best first, without those that are within so many metres and metres per second of a better one."""
-    kept: list[_Point] = []
+    kept: list[Point] = []
     for point in sorted(points, key=lambda point: point.cost):
         if all(np.linalg.norm(point.place - o.place) > metres or np.linalg.norm(point.velocity - o.velocity) > speed for o in kept):
             kept.append(point)
     return kept
-
-
-def _energies(pairs: Sequence[Pair], point: _Point) -> tuple[NDArray, NDArray]:
-    """Integrated SNR per pair before and after the static part is removed."""
-    before, after = [], []
-    for pair, gain, delay in zip(pairs, point.gains, point.delays):
-        echo = gain * pair.field(point.place, point.velocity, float(delay), point.acceleration)
-        before.append(np.sum(np.abs(echo) ** 2) / pair.variance)
-        after.append(np.sum(np.abs(pair.cleaned(echo)) ** 2) / pair.variance)
-    return np.array(before), np.array(after)
-
-
-def _bound(pairs: Sequence[Pair], point: _Point, height_std: float, settings: Settings) -> tuple[NDArray, NDArray]:
-    """(3, 3) covariance of the position, velocities, delays and gains projected out, and the standard deviations of all parameters.
-
-    The height is not estimated: its own error, which moves the rest by the normal matrix' answer to it, is added.
-    """
-    normal, _ = _normal(pairs, point, settings)
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    inverse = np.linalg.pinv(normal * np.outer(scale, scale), hermitian=True, rcond=1e-14) * np.outer(scale, scale)
-    pull, step = np.zeros(normal.shape[0]), np.array([0.0, 0.0, 1e-4])
-    count = len(pairs)
-    for number, pair in enumerate(pairs):
-        gain, delay = complex(point.gains[number]), float(point.delays[number])
-        each = pair.slopes(point.place, point.velocity, delay, point.acceleration, gain)
-        ahead, back = (pair.field(point.place + s * step, point.velocity, delay, point.acceleration) for s in (1.0, -1.0))
-        rise = gain * (ahead - back) / (2.0 * step[2])
-        where = np.r_[0:MOTION, MOTION + number, MOTION + count + 2 * number, MOTION + count + 1 + 2 * number]
-        pull[where] += 2.0 / pair.variance * pair.products(np.concatenate([each, rise[None]]))[0][-1, :-1]
-    by_height = np.append((-inverse @ pull)[:2], 1.0)
-    covariance = height_std**2 * np.outer(by_height, by_height)
-    covariance[:2, :2] += inverse[:2, :2]
-    return covariance, np.sqrt(np.diag(inverse))
-
-
-def _residual(pairs: Sequence[Pair], point: _Point) -> tuple[float, bool]:
-    """Energy left at walking Doppler over the noise measured at Dopplers above, and whether it exceeds 99.9 %."""
-    energy = degrees = 0.0
-    for pair, gain, delay in zip(pairs, point.gains, point.delays):
-        rest = pair.data - pair.cleaned(gain * pair.field(point.place, point.velocity, float(delay), point.acceleration))
-        cells = rest.shape[0]
-        spectrum = np.fft.fft(rest, axis=0) / np.sqrt(cells)
-        doppler = np.abs(np.fft.fftfreq(cells, float(np.mean(np.diff(pair.echoes.times)))))
-        low = (doppler > 0.0) & (doppler < 60.0)
-        energy += float(np.sum(np.abs(spectrum[low]) ** 2)) / pair.variance
-        degrees += float(low.sum() * rest.shape[1] * rest.shape[2])
-    ratio = energy / max(degrees, 1.0)
-    return ratio, bool(special.gammainc(degrees, energy) > 0.999)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from hil.device import Capture
+from hil.errors import HilError
 from hil.estimate import carrier, quality, spurs, target
 from hil.estimate.carrier import Carrier
+from hil.estimate.chains import ChainGains
 from hil.estimate.channel import ToneChannel
-from hil.estimate.echoes import Illumination, observe
+from hil.estimate.echoes import SHORTEST_S, Illumination, observe
+from hil.estimate.echofit import relative_error
 from hil.estimate.loss import Clean
 from hil.estimate.quality import Quality
 from hil.estimate.target import Fix
 from hil.knowledge import Design, Estimate
-from hil.loop.intact import intact, of_version, sifted
+from hil.loop.intact import SPOILT, intact, of_version, sifted
 from hil.loop.lab import Lab, Taken
 from hil.loop.sounding import AGAIN, Sounding, cleaned, say
 from hil.loop.states import State
@@ -82,11 +85,11 @@ def push(lab: Lab, design: Design, version: int, payload_seed: int) -> dict[str,
 
 def measure(
     lab: Lab, sounding: Sounding, design: Design, version: int, frames: dict[str, MeasuringFrame], channels: dict[str, dict[str, ToneChannel]],
-    prior: Estimate | None, chains: Mapping[str, NDArray[np.complex128]], rng: np.random.Generator,
+    prior: Estimate | None, chains: Mapping[str, ChainGains], rng: np.random.Generator,
 ) -> Measured:  # fmt: skip
     """Capture everywhere while the design is on the air, mute, and estimate SINR per user and block, errors, and the target.
 
-    chains: complex gains (element,) of arrays' chains where they are known; an array that is left out is taken as even.
+    chains: of arrays, by name, where something is known of them; an array that is left out is taken as even.
     """
     lab.enter(State.MEASURING, "applied")
     some = frames[lab.transmitters[0].name]
@@ -103,10 +106,10 @@ def measure(
             whole, carriers[one.name] = _intact(lab, sounding, one, frames, version)
             return whole
 
-        kept, again = sifted(lab, {radio: taken[radio] for radio in lab.user_radio.values()}, look)
+        kept, again = sifted(lab, taken, look)
         if again:
             taken |= lab.capture(prefix + AGAIN, "measure", {radio: wanted[radio] for radio in again})
-            kept |= {taken[radio].name: look(taken[radio]) for radio in again}
+            kept |= _last(lab, {radio: taken[radio] for radio in again}, look)
     lab.enter(State.ESTIMATING, "captured")
     found = []
     for u, user in enumerate(lab.users):
@@ -116,7 +119,7 @@ def measure(
     sinr, std = np.array([q.sinr_db for q in found]), np.array([q.std_db for q in found])
     upper = sinr + ndtri(1.0 - (1.0 - CONFIDENCE) / sinr.size) * std
     lows = [unbiased_minimum(s, d, rng) for s, d in zip(sinr, std)]
-    fix, surveyed = _locate(lab, sounding, design, taken, frames, channels, prior, chains)
+    fix, surveyed = _locate(lab, sounding, design, taken, kept, frames, channels, prior, chains)
     lab.link.progress()
     lab.clock.charge("estimate")
     measured = Measured(
@@ -129,11 +132,33 @@ def measure(
 def _intact(
     lab: Lab, sounding: Sounding, taken: Taken, frames: Mapping[str, MeasuringFrame], version: int
 ) -> tuple[Clean, Carrier]:  # fmt: skip
-    """A user's capture of its own access point's frame, of this version, as far as nothing is missing from it, and its carrier."""
-    user = list(lab.user_radio.values()).index(taken.radio)
-    array = lab.transmitters[user].name
-    whole = intact(taken.capture, frames[array], sounding.near(array, taken.radio), LEAST_SYMBOLS)
+    """A capture of a measuring frame of this version, as far as nothing is missing from it, and its carrier.
+
+    A user's of its own access point's; a sensing array's of the one it hears best: samples that are missing, or of another version, are so
+    for all of them.
+    """
+    users = list(lab.user_radio.values())
+    if taken.radio in users:
+        array, least = lab.transmitters[users.index(taken.radio)].name, LEAST_SYMBOLS
+    else:
+        array = max(frames, key=lambda name: carrier.acquire(taken.capture, frames[name], near_hz=sounding.near(name, taken.radio)).metric)
+        least = int(np.ceil(SHORTEST_S * lab.numerology.sample_rate_hz / lab.numerology.symbol_samples))
+    whole = intact(taken.capture, frames[array], sounding.near(array, taken.radio), least)
     return whole, of_version(whole, frames[array], version, range(version - 1, max(version - 1 - STALE, 0), -1))
+
+
+def _last(lab: Lab, takes: Mapping[str, Taken], look: Callable[[Taken], Clean]) -> dict[str, Clean]:
+    """What is intact of captures taken once more, by name. A user's must be; without a sensing array's there is no fix, which is said."""
+    kept = {}
+    for radio, taken in takes.items():
+        try:
+            kept[taken.name] = look(taken)
+        except HilError as error:
+            if error.id not in SPOILT or radio in lab.user_radio.values():
+                raise
+            lab.event("warned", id=error.id, message=f"{taken.name}: {error.what}; no fix of the target from it", device=radio,
+                      found=error.found, allowed=error.allowed, fix=error.fix)  # fmt: skip
+    return kept
 
 
 def _quality(lab: Lab, sounding: Sounding, taken: Taken, capture: Capture, found: Carrier, frame: MeasuringFrame, user: int) -> Quality:
@@ -153,24 +178,28 @@ def unbiased_minimum(values: NDArray[np.float64], std: NDArray[np.float64], rng:
     return least - (float(again.mean()) - least), float(again.std())
 
 
-def _locate(lab, sounding, design, taken, frames, channels, prior, chains) -> tuple[Fix | None, NDArray[np.float64] | None]:
-    """Fix of the target from the first sensing array's capture, and where it really was if somebody has surveyed it."""
-    if prior is None or not lab.sensors:
+def _locate(lab, sounding, design, taken, kept, frames, channels, prior, chains) -> tuple[Fix | None, NDArray[np.float64] | None]:
+    """Fix of the target from what is intact of the first sensing array's capture, and where it really was if somebody has surveyed it."""
+    if prior is None or not lab.sensors or taken[lab.sensors[0].radio].name not in kept:
         return None, None
     array = lab.sensors[0]
-    heard = taken[array.radio]
+    whole = kept[taken[array.radio].name].capture
+    heard = replace(taken[array.radio], capture=whole)
     points = array.points(array.local(lab.positions))
-    uneven = chains.get(array.name, np.ones(array.elements))  # what is left behind the chains is an array as the geometry has it
+    known = chains.get(array.name)
+    uneven = np.ones(array.elements) if known is None else known.balanced  # behind the chains it is an array as the geometry has it
     lights = []
     for device, transmitter in enumerate(lab.transmitters):
         frame = frames[transmitter.name]
-        coarse = carrier.acquire(heard.capture, frame, near_hz=sounding.near(transmitter.name, array.radio))
+        coarse = carrier.acquire(whole, frame, near_hz=sounding.near(transmitter.name, array.radio))
         sounded = channels[transmitter.name].get(array.radio)
-        sent = chains.get(transmitter.name, np.ones(transmitter.elements))
+        told = chains.get(transmitter.name)
+        sent = np.ones(transmitter.elements) if told is None else told.balanced
         lights.append(
             Illumination(
                 frame.reference[..., 0], design.precoders[device, ..., 0] * sent, transmitter.points(lab.here()[device]), coarse.start, coarse.cfo_hz,
                 None if sounded is None else np.moveaxis(sounded.value[list(array.channels)] / (uneven[:, None, None] * sent), 1, -1),
+                None if told is None else relative_error(told, 2.0 * np.pi / lab.scenario.wavelength * float(lab.here_std()[device].max())),
             )
         )  # fmt: skip
     tones = [0.0, *(light.cfo_hz for light in lights)]
@@ -179,11 +208,12 @@ def _locate(lab, sounding, design, taken, frames, channels, prior, chains) -> tu
     samples = samples / uneven[:, None].astype(np.complex64)
     echoes = observe(samples, lab.numerology, lights, points, carrier_hz)
     std = np.sqrt(np.diag(prior.covariance))
-    middle = None if heard.capture.clock is None else heard.capture.clock.after(samples.shape[-1] / lab.scenario.signal.sample_rate_hz / 2)
+    middle = None if whole.clock is None else whole.clock.after(samples.shape[-1] / lab.scenario.signal.sample_rate_hz / 2)
     walks = max(lab.scenario.target.speed_m_s, SLOWEST)
     settings = target.Settings(speed=2.0 * walks, speed_std=walks, turn_std=walks**2 / TURN_M)
     fix = target.locate(
-        echoes, receivers=points, carrier_hz=carrier_hz, prior=prior.value, prior_std=std, settings=settings, epoch=middle, sources=(heard.file,)
+        echoes, receivers=points, carrier_hz=carrier_hz, prior=prior.value, prior_std=std, settings=settings,
+        heard_error=None if known is None else relative_error(known), epoch=middle, sources=(heard.file,),
     )  # fmt: skip
     if lab.survey is None or middle is None:
         return fix, None

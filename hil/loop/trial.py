@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hil import adversary, interrupts
 from hil.clock import Instant
 from hil.errors import HilError, Infeasible, SafeState
+from hil.estimate.chains import ChainGains
 from hil.estimate.stillness import Looks
 from hil.knowledge import Design, Estimate, Knowledge
 from hil.loop import measuring
@@ -81,7 +82,7 @@ class Trial:
         self.promises: list[float] = self.before.promises if self.before else []
         self.explored: Explored | None = None
         self.infeasible: Infeasible | None = None  # the first design that could not be had
-        self.chains: dict[str, NDArray[np.complex128]] = {}  # array -> complex gain of each element's chain, of rms 1, where it is known
+        self.chains: dict[str, ChainGains] = {}  # array -> gains of its elements' chains, where anything is known of them
         self._standing: float | None = None  # promise of the last round where the elements stand now, decibels
         self._knowledge = 0
         self._fix: tuple[Estimate, Instant] | None = None
@@ -164,15 +165,12 @@ class Trial:
         self._fit()
 
     def _fit(self, *, tell: bool = True) -> None:
-        """Paths of every link, and what they tell of the chains: gains of rms 1, as only their ratios are known."""
+        """Paths of every link, and what they tell of the chains."""
         assert self.explored is not None
         self._paths = fit_paths(self.lab, self.explored, tell=tell)
-        found = array_chains(self.lab, self.explored, self._paths, tell=tell)
-        self.chains = {
-            name: each.value / np.sqrt(np.mean(np.abs(each.value) ** 2)) for name, each in found.items() if each.above_threshold
-        }  # fmt: skip
-        even = np.ones(self.problem.elements, complex)
-        self.problem = replace(self.problem, gains=np.array([self.chains.get(array.name, even) for array in self.lab.transmitters]))
+        self.chains = array_chains(self.lab, self.explored, self._paths, tell=tell)
+        gains = [self.chains[array.name].balanced for array in self.lab.transmitters]
+        self.problem = replace(self.problem, gains=np.array(gains))
 
     def set_up(self) -> None:
         """Devices opened and compared, sounding frames loaded, receive gains set, noise heard."""

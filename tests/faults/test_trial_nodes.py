@@ -103,9 +103,10 @@ def test_ctrl_c_while_measuring(command):
 
 
 def test_ctrl_c_while_moving_brakes_and_positions_stay_known(command):
-    command.until("to=moving")
-    rail = command.device("stage", "rail1")
+    command.until("to=exploring")
+    rail = command.device("stage", "rail1")  # before it moves: who opens a stage halts it, and a halted move ends the trial
     try:
+        command.until("to=moving")
         wait_for(lambda: rail.where().moving)
         time.sleep(0.3)
         at = time.monotonic()

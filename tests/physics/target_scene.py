@@ -19,8 +19,12 @@ def precoder(rng, towards, antennas, spread=1.0):
     return steer + spread * (rng.standard_normal((32, 4)) + 1j * rng.standard_normal((32, 4)))
 
 
-def pair(rng, antennas, place, velocity, snr_db, *, receivers=SENSE, cells=50, static_db=40.0, reference_std=1e-9, w=None, centre=None):
-    """One transmitter's `Echoes` at an integrated SNR, groups of six tones, static room removed as a receiver removes it."""
+def pair(rng, antennas, place, velocity, snr_db, *, receivers=SENSE, cells=50, static_db=40.0, reference_std=1e-9, w=None, centre=None,
+         heard=1.0, sent=1.0, sent_error=None):  # fmt: skip
+    """One transmitter's `Echoes` at an integrated SNR, groups of six tones, static room removed as a receiver removes it.
+
+    heard, sent: (rx,), (antenna,) what the chains do to everything, of which the receiver knows nothing but `sent_error`.
+    """
     place, velocity = np.asarray(place, float), np.asarray(velocity, float)
     w = precoder(rng, place, antennas) if w is None else w
     times = (np.arange(cells) - (cells - 1) / 2) * 28 * 548 / 15.36e6
@@ -42,13 +46,14 @@ def pair(rng, antennas, place, velocity, snr_db, *, receivers=SENSE, cells=50, s
     for n in range(4):
         length = out[:, None, n, None] + back[:, :, None]
         turn = CARRIER * length + groups * (length - direct.mean() + C * late)
-        wave += direct.mean() ** 2 / (out[:, None, n, None] * back[:, :, None]) * w[blocks, n] * np.exp(-2j * np.pi * turn / C)
+        wave += direct.mean() ** 2 / (out[:, None, n, None] * back[:, :, None]) * (w * sent)[blocks, n] * np.exp(-2j * np.pi * turn / C)
     room = np.zeros((4, 64), complex)
     for point in [None, *rng.uniform([0, -10, 0], [20, 10, 4], (3, 3))]:
         legs = direct if point is None else np.linalg.norm(receivers - point, axis=1)[:, None] + np.linalg.norm(antennas - point, axis=1)
         gain = 1.0 if point is None else 0.4 * np.exp(2j * np.pi * rng.uniform())
         turn = CARRIER * legs[..., None] + groups * (legs[..., None] - direct.mean())
-        room += gain * np.einsum("ng,rng->rg", w[blocks].T, np.exp(-2j * np.pi * turn / C))
+        room += gain * np.einsum("ng,rng->rg", (w * sent)[blocks].T, np.exp(-2j * np.pi * turn / C))
+    wave, room = wave * np.broadcast_to(heard, 4)[:, None], room * np.broadcast_to(heard, 4)[:, None]
     weight = rng.uniform(0.9, 1.1, (cells, 64))
     energy = np.sum(weight[:, None] * np.abs(wave) ** 2)
     gain = np.sqrt(10 ** (snr_db / 10) / energy) * np.exp(2j * np.pi * rng.uniform())
@@ -60,4 +65,4 @@ def pair(rng, antennas, place, velocity, snr_db, *, receivers=SENSE, cells=50, s
         turn = np.angle(np.einsum("trg,rg,tg->t", received, mean.conj(), weight))
         received = received * np.exp(-1j * turn)[:, None, None]
     mean = np.sum(weight[:, None] * received, axis=0) / weight.sum(axis=0)
-    return Echoes(received - mean, weight, times, groups, blocks, w, antennas, mean, reference_std)
+    return Echoes(received - mean, weight, times, groups, blocks, w, antennas, mean, reference_std, sent_error=sent_error)

@@ -6,6 +6,8 @@ from target_scene import AP1, AP2, CARRIER, SENSE, pair
 
 from hil.errors import InputError
 from hil.estimate import target
+from hil.estimate.chains import ChainGains
+from hil.estimate.echofit import relative_error
 
 PRIOR = np.array([9.0, -4.0, 1.0])
 STD = np.array([2.0, 2.0, 0.05])
@@ -135,6 +137,50 @@ def test_an_error_of_the_height_is_in_the_covariance():
     told = low.covariance[:2, 2] / low.covariance[2, 2] * 0.1
     moved = (high.value - low.value)[:2]
     assert np.linalg.norm(told) > 5e-3 and np.linalg.norm(moved - told) < 0.35 * np.linalg.norm(told)
+
+
+def astray(seed, std, told):
+    """(Mahalanobis distance, trace of the covariance) where chains err by `std`, and `told`: the fix knows that they do."""
+    rng = np.random.default_rng(seed)
+    place, velocity = walker(rng)
+    cast = lambda spread: np.append(1.0, 1.0 + spread * (rng.standard_normal(3) + 1j * rng.standard_normal(3)))
+    heard, error = cast(std), (std**2 + 1e-8) * np.eye(6)
+    echoes = [
+        pair(rng, ap, place, velocity, 45.0, heard=heard, sent=cast(0.05 * std), sent_error=0.05**2 * error if told else None)
+        for ap in (AP1, AP2)
+    ]
+    found = target.locate(echoes, receivers=SENSE, carrier_hz=CARRIER, prior=PRIOR, prior_std=STD, heard_error=error if told else None)
+    _, trace, distance = judged(found, place)
+    return distance, trace
+
+
+def test_chains_known_only_so_well_are_in_the_covariance():
+    """Of receive chains a tenth is left: taken for exact the fix errs by many standard deviations. Told of it, the covariance has room for
+    it, and not much: the echoes of two transmitters mend a part."""
+    believed, honest = (np.array([astray(seed, 0.1, told) for seed in range(2)]) for told in (False, True))
+    assert np.max(believed[:, 0]) > 20.0 and np.max(honest[:, 0]) < 13.8  # 99.9 %
+    assert np.all(honest[:, 1] < 4.0**2 * np.array([astray(seed, 0.0, True)[1] for seed in range(2)]))
+
+
+def test_a_fix_on_unknown_chains_is_not_trusted():
+    rng = np.random.default_rng(8)
+    place, velocity = walker(rng)
+    echoes = [pair(rng, ap, place, velocity, 30.0) for ap in (AP1, AP2)]
+    found = target.locate(echoes, receivers=SENSE, carrier_hz=CARRIER, prior=PRIOR, prior_std=STD, heard_error=np.eye(6))
+    assert not found.above_threshold and "receive chains unknown" in found.estimate.assumptions
+
+
+def test_what_is_left_of_chains_is_relative_to_them():
+    """Against draws of chains about their estimate, and of places that turn them."""
+    rng = np.random.default_rng(9)
+    value = np.array([1.0, 0.5j, -2.0 + 1.0j])
+    root = 0.01 * rng.standard_normal((4, 4))
+    told = relative_error(ChainGains(value, root @ root.T, root @ root.T), turn_std=0.02)
+    drawn = value + np.append(np.zeros((40_000, 1)), (rng.standard_normal((40_000, 4)) @ root.T).view(complex), axis=1)
+    drawn = drawn * np.exp(0.02j * rng.standard_normal(drawn.shape))
+    left = (drawn[:, 1:] / drawn[:, :1] / value[1:] - 1.0).view(float)
+    assert np.cov(left.T) == pytest.approx(told, abs=0.03 * np.max(told))
+    assert np.array_equal(relative_error(ChainGains(value, told, told, above_threshold=False)), np.eye(4))
 
 
 def test_a_turning_walker_does_not_mislead_a_single_transmitter():

@@ -51,6 +51,22 @@ def test_derivatives_against_central_differences():
         assert slopes[number] == pytest.approx(wanted, abs=1e-6 * np.abs(wanted).max())
 
 
+def test_slopes_of_chain_errors_against_central_differences():
+    made, gain, rng = ready(antennas=AP2), 0.3 - 0.2j, np.random.default_rng(4)
+    heard, sent = (np.append(1.0, 1.0 + 0.2 * (rng.standard_normal(3) + 1j * rng.standard_normal(3))) for _ in range(2))
+    tuned = lambda heard, sent: replace(made, heard=heard, sent=sent)
+    columns = tuned(heard, sent).slopes(PLACE, VELOCITY, 2e-9, gain=gain, of_heard=True, of_sent=True)
+    assert len(columns) == 21
+    plain = tuned(heard, sent).slopes(PLACE, VELOCITY, 2e-9, gain=gain)
+    assert np.array_equal(columns[[*range(7), -2, -1]], plain)
+    for number, step in enumerate(np.tile([1e-6, 1e-6j], 6)):
+        move = step * np.eye(4)[1 + number % 6 // 2]
+        ears, mouths = (move, 0.0) if number < 6 else (0.0, move)
+        ahead, back = (tuned(heard + s * ears, sent + s * mouths).field(PLACE, VELOCITY, 2e-9) for s in (1, -1))
+        wanted = gain * (ahead - back) / (2 * abs(step))
+        assert columns[7 + number] == pytest.approx(wanted, abs=1e-8 * np.abs(wanted).max())
+
+
 def test_amplitude_follows_the_radar_equation():
     """One antenna, one receiver: twice as far from both is a quarter of the amplitude."""
     made = ready()
