@@ -115,7 +115,7 @@ def peak(c: complex) -> float:
     return (-2.0 * c.real - math.sqrt(below)) / (3.0 * abs(c) ** 2) if c.real < 0.0 <= below else 1.0 / (3.0 * abs(c))
 
 
-@njit("void(c8[::1],f4,f8,f4,f4[::1],c8[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(c8[::1],f4,f8,f4,f4[::1],c8[::1])", **COMPILE)
 def _rapp(x, gain, smoothness, knee, turn, out):
     inverse = _f32(1.0) / (knee * knee)
     one = _f32(1.0)
@@ -140,7 +140,7 @@ def _rapp(x, gain, smoothness, knee, turn, out):
             out[n] *= complex(math.cos(angle), math.sin(angle))
 
 
-@njit("i8(c8[::1],f4,f4,f4,f4,c8[::1])", fastmath={"contract"}, **COMPILE)
+@njit("i8(c8[::1],f4,f4,f4,f4,c8[::1])", **COMPILE)
 def _cubic(x, gain, re, im, edge, out):
     held = 0
     for n in range(x.size):
@@ -154,7 +154,7 @@ def _cubic(x, gain, re, im, edge, out):
     return held
 
 
-@njit("void(c8[::1],f4,f4,f4,f4,c8[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(c8[::1],f4,f4,f4,f4,c8[::1])", **COMPILE)
 def _saleh(x, gain, s, c, d, out):
     one = _f32(1.0)
     for n in range(x.size):
@@ -164,7 +164,7 @@ def _saleh(x, gain, s, c, d, out):
         out[n] = x[n] * complex(scale * math.cos(angle), scale * math.sin(angle))
 
 
-@njit("void(c8[::1],c8[::1],c8[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(c8[::1],c8[::1],c8[::1])", **COMPILE)
 def _polynomial(x, terms, out):
     for n in range(x.size):
         power = x[n].real * x[n].real + x[n].imag * x[n].imag

@@ -12,12 +12,16 @@ import math
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from sim_backend.kernels import COMPILE
+from sim_backend.kernels import COMPILE, TAPS
 
 BAND = 0.4  # of the receiver's rate
 ALIKE = 1e-4  # of a path's gain: how far it may be from a product
 FIRST = math.sqrt(2e-4)  # rad at the edge of the band: x^2/2 is 1e-4
+BENT = 1e-5  # of the power's root: what rays may bend by from station to station, where they are taken as straight
+MOST_TAPS = 96  # of a filter; a table's overhang bears it
+PHASOR = 40  # complex products: what a phasor with its phase noise costs
 SECOND = 6e-4 ** (1 / 3)  # x^3/6 is 1e-4
 
 
@@ -103,6 +107,24 @@ def plan(delay, gain, carrier, rate, out):
     return count
 
 
+def filters_pay(delay: NDArray[np.float64], gain: NDArray[np.float64], bundles: NDArray[np.int64], carrier: float, rate: float) -> bool:
+    """Whether one short filter for every pair costs less than bundles and is accurate: rays turn little from station to station.
+
+    delay: (2, path, antenna, element) at a station and the next; gain: (path, antenna, element) moduli at the first. Costs are counted in
+    complex products a sample, as `sweep` makes them.
+    """
+    _, paths, antennas, elements = delay.shape
+    turned = 2.0 * math.pi * carrier * (delay[1] - delay[0])
+    bent = 0.125 * (turned - turned.mean()) ** 2  # by the straight line's chord
+    if ((gain * bent) ** 2).sum() > BENT**2 * (gain**2).sum():
+        return False
+    taps = float(np.ptp(delay[0])) * 2.0 * rate + TAPS + 6
+    order = bundles[:, 5] + 1
+    passes = 2 * order * (bundles[:, 2] - bundles[:, 1]) + order * (bundles[:, 4] - bundles[:, 3])
+    filtered = PHASOR + antennas * elements * (taps + paths)
+    return bool(taps < MOST_TAPS and filtered < (PHASOR + passes + 5 * order * (order + 1)).sum())
+
+
 @njit("void(f8[:,:,:,::1],c16[:,:,:,::1],i8[:,::1],f8[:,::1],f8,f8,f8[:,::1],c16[:,:,::1],f8[:,:,::1],c16[:,:,::1],f8[:,:,::1])", **COMPILE)
 def factor(delay, gain, bundles, relation, centre, grid, common, leave, early, arrive, late):
     """The sides of planned bundles of rays (block end, path, antenna, element).
@@ -122,3 +144,26 @@ def factor(delay, gain, bundles, relation, centre, grid, common, leave, early, a
             for a in range(a0, a1):
                 arrive[b, q, a] *= cmath.exp(-2j * math.pi * (centre * actual * late[b, q, a]))
                 late[b, q, a] *= actual * grid
+
+
+@njit("void(f8[:,:,:,::1],c16[:,:,:,::1],f8[:,::1],f8,f8,f8[::1],f8[:,:,:,::1],c16[:,:,:,::1])", **COMPILE)
+def unfold(delay, gain, relation, centre, grid, common, late, turned):
+    """Rays (block end, path, antenna, element) about their mean delay, as `sweep.responses` reads them.
+
+    Arguments as of `factor`. Writes common (block end,) seconds; late, table points behind it; turned: gains with the phase of that.
+    """
+    ends, paths, antennas, elements = delay.shape
+    for b in range(ends):
+        actual = 1.0 + relation[4, b]
+        total = 0.0
+        for p in range(paths):
+            for a in range(antennas):
+                for e in range(elements):
+                    total += delay[b, p, a, e]
+        common[b] = total / (paths * antennas * elements)
+        for p in range(paths):
+            for a in range(antennas):
+                for e in range(elements):
+                    behind = actual * (delay[b, p, a, e] - common[b])
+                    late[b, p, a, e] = behind * grid
+                    turned[b, p, a, e] = gain[b, p, a, e] * cmath.exp(-2j * math.pi * (centre * behind))

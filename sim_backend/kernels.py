@@ -32,7 +32,9 @@ def _probe() -> bool:
     return True
 
 
-COMPILE = dict(cache=_probe(), nogil=True, error_model="numpy")
+# The same for every function: products and quotients of complex numbers are functions of the compiler's own, made once a process with the
+# flags of whoever asks first. Were flags different, bits would depend on what was found in the cache and what had to be made.
+COMPILE = dict(cache=_probe(), nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 @njit("UniTuple(f8,2)(f8[:,::1],f8)", **COMPILE)
@@ -160,7 +162,18 @@ def relate(rx_head, rx_cells, rx_carrier, tx_head, tx_cells, tx_carrier, tx_rate
     out[5, count - 1] = 0.0
 
 
-@njit("void(c8[:,::1],f8,f8,i8,f8[:,:,::1],c16[:,:,::1],c8[:,::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(f8[:,::1],i8,i8,f8[:,::1])", **COMPILE)
+def straight(values, offset, stride, out):
+    """Rows of `values`, `stride` steps apart, and straight lines between them: writes `out`, of which the first row is `offset` steps on."""
+    for n in range(out.shape[0]):
+        low = (offset + n) // stride
+        share = (offset + n - low * stride) / stride
+        high = min(low + 1, values.shape[0] - 1)
+        for i in range(out.shape[1]):
+            out[n, i] = values[low, i] + share * (values[high, i] - values[low, i])
+
+
+@njit("void(c8[:,::1],f8,f8,i8,f8[:,:,::1],c16[:,:,::1],c8[:,::1])", **COMPILE)
 def response(spectrum, carrier, spacing, lowest, delay, gain, out):
     """Spectra at each receive antenna of what all transmit elements send through all paths.
 

@@ -2,7 +2,7 @@
 
 What stands still is tabulated: per (transmission, receiver, geometry) the response of every path and element is summed in the frequency
 domain with exact delays and turned into one cyclic signal per receive antenna, common delay removed. What moves is evaluated directly:
-every (element, path, antenna) as a ray of its own, read from the element's signal at its exact delay. One kernel plays both.
+from the elements' signals, in bundles of rays or, where that costs less, through one short filter for every element and antenna.
 
 Conventions: received = sum over paths of g exp(-j 2 pi f0 tau) z(t - tau) exp(j psi_tx(t - tau)) exp(-j psi_rx(t)), where
 psi(t) = 2 pi (f - f0) t + 2 pi f x(t) + phi. Geometry is that of the instant of reception.
@@ -31,7 +31,6 @@ from sim_backend.window import Window, course
 Kept = TypeVar("Kept")
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Look = Callable[[str, str, list[Instant]], Rays]
 Part = tuple[int, int, Callable[[int, int], None]]
 Still = tuple[Hashable, int]  # a geometry and the age of a transmission, in AGE_S
 AGE_S = 4.0  # a table holds for so long: oscillators drift, and the path phase runs at the actual frequency
@@ -81,8 +80,9 @@ class Medium:
         heard = [a for a in airings if a.channels.size and a.overlaps(ends[0].after(-1e-3), ends[-1])]
         noisy = tuning.phase_noise[1] > 0.0 or any(airing.phase_noise[1] > 0.0 for airing in heard)
         receiver = self._unsteadiness(tuning, window) if noisy else np.zeros(0, np.float32)
-        stations = window.stations
-        parts = [part for airing in heard for part in self._parts(tuning, airing, window, stations, receiver, out_re, out_im)]
+        looks = window.stations, [tuning.oscillator.tick(block * BLOCK, tuning.rate) for block in window.every(PLAN)]
+        instants = [*looks[0], *looks[1]]  # one list for all, which the scene answers once
+        parts = [part for airing in heard for part in self._parts(tuning, airing, window, instants, receiver, out_re, out_im)]
         for at in range(0, len(ends) - 1, STRETCH):  # short enough for the nearest memory to hold what all add to
             for begin, end, play in parts:
                 low, high = max(begin, at), min(end, at + STRETCH)
@@ -94,7 +94,7 @@ class Medium:
         tuning: Tuning,
         airing: Airing,
         window: Window,
-        stations: list[Instant],
+        instants: list[Instant],
         receiver: NDArray[np.float32],
         out_re: NDArray[np.float32],
         out_im: NDArray[np.float32],
@@ -103,10 +103,14 @@ class Medium:
         pair, scene = (airing.radio, tuning.radio), self._scene
         relation = self._related(tuning, airing, window, window.whole, window.fraction)
         gate = self._gate(airing, tuning)
-        runs = self._stretches(airing, tuning, window, stations)
-        moving = [(begin, end, scene.static) for begin, end, still in runs if still is None] + [(0, window.whole.size - 1, scene.moving)]
-        rays = {look: look(*pair, stations) for _, _, look in moving}
-        longest = max([gate.longest] + [float(found.delay.max()) for found in rays.values() if found.delay.size])
+        count = window.station_whole.size
+        runs = self._stretches(airing, tuning, window, instants[:count])
+        walking = scene.moving(*pair, instants)
+        rays = {False: walking}  # and, where antennas move, all rays together
+        if any(still is None for _, _, still in runs):
+            there = scene.static(*pair, instants)
+            rays[True] = Rays(np.concatenate([there.delay, walking.delay], axis=1), np.concatenate([there.gain, walking.gain], axis=1))
+        longest = max([gate.longest] + [float(found.delay[:count].max()) for found in rays.values() if found.delay.size])
         track, first = window.track(airing.phase_noise, longest) if receiver.size else (receiver, 0)
 
         def common(table: Table, low: int, high: int) -> tuple[Any, ...]:
@@ -121,25 +125,30 @@ class Medium:
             table = self._response(airing, tuning, key, window.instant(begin))
             return begin, end, lambda low, high: sweep.still(*common(table, low, high), table.delay, out_re, out_im)
 
-        def moving_part(begin: int, end: int, plan: Ints, found: Rays) -> Part:
+        def moving_part(begin: int, end: int, plan: Ints | None, found: Rays) -> Part:
             table = self._signals(airing, tuning)
             low, high = (window.offset + begin) // window.stride, -(-(window.offset + end) // window.stride)
             there, then = window.station_whole[low : high + 1], window.station_fraction[low : high + 1]
             near = Rays(found.delay[low : high + 1], found.gain[low : high + 1])
-            sides = _factored(near, plan, self._related(tuning, airing, window, there, then), airing, table)
+            relation = self._related(tuning, airing, window, there, then)
+            sides = _unfolded(near, relation, airing, table) if plan is None else _factored(near, plan, relation, airing, table)
             sides = tuple(window.between(side, low, begin, end) for side in sides)
 
             def play(low: int, high: int) -> None:
                 here = [side[low - begin : high - begin + 1] for side in sides]
-                sweep.bundles(*common(table, low, high), plan, *here, out_re, out_im)
+                if plan is None:
+                    sweep.responses(*common(table, low, high), *here, out_re, out_im)
+                else:
+                    sweep.bundles(*common(table, low, high), plan, *here, out_re, out_im)
 
             return begin, end, play
 
         parts = [still_part(begin, end, still) for begin, end, still in runs if still is not None]
-        for begin, end, look in moving:
-            if rays[look].delay.size:
-                plans = self._plans(airing, tuning, window, begin, end, look)
-                parts += [moving_part(low, high, plan, rays[look]) for low, high, plan in plans]
+        for begin, end, still in runs:
+            found = rays[still is None]
+            if found.delay.size:
+                plans = self._plans(airing, tuning, window, begin, end, Rays(found.delay[count:], found.gain[count:]))
+                parts += [moving_part(low, high, plan, found) for low, high, plan in plans]
         return parts
 
     @staticmethod
@@ -153,16 +162,17 @@ class Medium:
         return relation
 
     @staticmethod
-    def _plans(airing: Airing, tuning: Tuning, window: Window, begin: int, end: int, look: Look) -> Iterator[tuple[int, int, Ints]]:
-        """Runs of blocks and how their rays are bundled, as it is best when a stretch of PLAN blocks of the receiver's grid begins: cutting
-        a request differently changes nothing."""
+    def _plans(airing: Airing, tuning: Tuning, window: Window, begin: int, end: int, rays: Rays) -> Iterator[tuple[int, int, Ints | None]]:
+        """Runs of blocks and how their rays are bundled, None for filters, as it is best when a stretch of PLAN blocks of the receiver's grid
+        begins: cutting a request differently changes nothing. rays: at every instant of `Window.every`."""
         first = window.first // BLOCK
         for number in range((first + begin) // PLAN, (first + end - 1) // PLAN + 1):
-            rays = look(airing.radio, tuning.radio, [tuning.oscillator.tick(number * PLAN * BLOCK, tuning.rate)])
-            delay, gain = np.ascontiguousarray(rays.delay[0]), np.ascontiguousarray(rays.gain[0], dtype=complex)
-            plan = np.empty((delay.size, 6), np.int64)
-            count = bundle.plan(delay, gain, airing.carrier, tuning.rate, plan)
-            yield max(number * PLAN - first, begin), min((number + 1) * PLAN - first, end), plan[:count]
+            at = 2 * (number - first // PLAN)
+            delay, gain = np.ascontiguousarray(rays.delay[at : at + 2]), np.ascontiguousarray(rays.gain[at], dtype=complex)
+            plan = np.empty((gain.size, 6), np.int64)
+            plan = plan[: bundle.plan(delay[0], gain, airing.carrier, tuning.rate, plan)]
+            filtered = bundle.filters_pay(delay, np.abs(gain), plan, airing.carrier, tuning.rate)
+            yield max(number * PLAN - first, begin), min((number + 1) * PLAN - first, end), None if filtered else plan
 
     def _gate(self, airing: Airing, tuning: Tuning) -> Gate:
         def build() -> Gate:
@@ -259,6 +269,16 @@ def _factored(rays: Rays, plan: NDArray[np.int64], relation: Floats, airing: Air
         airing.carrier - table.spin * airing.rate, airing.rate * table.scale, common, leave, early, arrive, late,
     )  # fmt: skip
     return common, leave, early, arrive, late
+
+
+def _unfolded(rays: Rays, relation: Floats, airing: Airing, table: Table) -> tuple[Any, ...]:
+    """Rays one by one, as `sweep.responses` reads them."""
+    common, late, turned = np.empty(rays.delay.shape[0]), np.empty(rays.delay.shape), np.empty(rays.delay.shape, complex)
+    bundle.unfold(
+        np.ascontiguousarray(rays.delay), np.ascontiguousarray(rays.gain, dtype=complex), relation,
+        airing.carrier - table.spin * airing.rate, airing.rate * table.scale, common, late, turned,
+    )  # fmt: skip
+    return common, late, turned
 
 
 def _tuned(tuning: Tuning) -> tuple[Hashable, ...]:

@@ -41,7 +41,7 @@ def _words(out, key, first, count):
         out[0, i], out[1, i], out[2, i], out[3, i] = c0, c1, c2, c3
 
 
-@njit("void(u4[::1],u4[::1],f4[::1],i4[::1],f4[::1],f4[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(u4[::1],u4[::1],f4[::1],i4[::1],f4[::1],f4[::1])", **COMPILE)
 def _box_muller(magnitude, angle, number, bits, re, im):
     """Two unit normals per pair of words; logarithm, sine and cosine as single-precision polynomials (Cephes)."""
     for i in range(number.size):

@@ -44,7 +44,7 @@ def track(key: int, rms: float, first: int, count: int) -> NDArray[np.float32]:
     return out
 
 
-@njit("void(u8,i8,f4,f4[::1],f4[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(u8,i8,f4,f4[::1],f4[::1])", **COMPILE)
 def _track(key, first, rms, window, out):
     """Two segments at a time: their recursions do not wait for each other."""
     lowest = first // HOP - 1

@@ -108,7 +108,7 @@ def draw(emulated: Emulated, radio: str, full_scale_dbm: float, gain_db: Sequenc
     )
 
 
-@njit("void(f4[:,::1],f4[:,::1],f4,f4[:,::1],f4[:,::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(f4[:,::1],f4[:,::1],f4,f4[:,::1],f4[:,::1])", **COMPILE)
 def _compress(re, im, compression, out_re, out_im):
     """x (1 - compression |x|^2), held from its peak on."""
     edge = _f32(1.0) / (_f32(3.0) * compression)
@@ -120,7 +120,7 @@ def _compress(re, im, compression, out_re, out_im):
             out_im[c, n] = scale * im[c, n]
 
 
-@njit("i8(f4[:,::1],f4[:,::1],i8,f4[:,::1],c8[:,::1],f4,c8[:,::1])", fastmath={"contract"}, **COMPILE)
+@njit("i8(f4[:,::1],f4[:,::1],i8,f4[:,::1],c8[:,::1],f4,c8[:,::1])", **COMPILE)
 def _convert(port_re, port_im, skip, matrix, dc, full, out):
     """Codes over full scale, (channel, sample), of port samples from `skip`; answers how many samples met a rail.
 

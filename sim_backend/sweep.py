@@ -2,7 +2,9 @@
 
 What moves, moves in bundles: transmit elements and receive antennas that see one path over nearly the same length. Elements are added up
 on the table's grid, each turned to its own phase and shifted to its own delay by a Taylor series about the bundle's; one interpolation
-reads the sum; the same series spreads it over the antennas. Blocks are always computed whole, on an absolute grid (see `kernels`).
+reads the sum; the same series spreads it over the antennas. Where elements move and everything does with them, all rays of an element and
+an antenna become one short filter instead, whose price hardly knows how many they are. Blocks are always computed whole, on an absolute
+grid (see `kernels`).
 """
 
 from __future__ import annotations
@@ -22,22 +24,34 @@ _f32, _u32 = np.float32, np.uint32
 _HALF = _f32(0.5)
 
 
+@njit("i8(f8)", **COMPILE)
+def _reach(drift):
+    """Samples over which the interpolator's weights are taken as linear."""
+    reach = BLOCK
+    while reach > 16 and abs(drift) * reach > DRIFT:
+        reach //= 2
+    return reach
+
+
 @njit("void(f8,f4[:,::1],f4[::1],f8,f8,f4[::1])", **COMPILE)
 def _weights(position, table, out, drift, reach, slope):
     """Interpolator weights at a position in [-1/8, 9/8], linear between rows of the table, and their growth per sample over `reach`."""
-    for end in range(2):
-        row = (position + end * drift * reach) * FINE + MARGIN
-        low = min(max(int(row), 0), table.shape[0] - 2)
-        rest = row - low
-        for k in range(TAPS):
-            w = table[low, k] + rest * (table[low + 1, k] - table[low, k])
-            if end == 0:
-                out[k] = w
-            else:
-                slope[k] = (w - out[k]) / reach
+    row = position * FINE + MARGIN
+    low = min(max(int(row), 0), table.shape[0] - 2)
+    rest = _f32(row - low)
+    here, above = table[low], table[low + 1]
+    row += drift * reach * FINE
+    low = min(max(int(row), 0), table.shape[0] - 2)
+    last = _f32(row - low)
+    there, beyond = table[low], table[low + 1]
+    share = _f32(1.0) / _f32(reach)
+    for k in range(TAPS):
+        w = here[k] + rest * (above[k] - here[k])
+        out[k] = w
+        slope[k] = (there[k] + last * (beyond[k] - there[k]) - w) * share
 
 
-@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4[::1],f4[::1],i8,f4[::1],f4[::1],f4[::1],f4[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4[::1],f4[::1],i8,f4[::1],f4[::1],f4[::1],f4[::1])", **COMPILE)
 def _span(ar, ai, br, bi, w, dw, start, turn_re, turn_im, out_re, out_im):
     """Twelve weights, linear in the sample, then the phasor; written out so that it vectorises. a: the grid points of even taps, b of odd."""
     a0, a1, a2, a3, a4, a5 = w[0], w[2], w[4], w[6], w[8], w[10]
@@ -58,7 +72,7 @@ def _span(ar, ai, br, bi, w, dw, start, turn_re, turn_im, out_re, out_im):
         out_im[m] += re * s + im * c
 
 
-@njit("void(f8,f8,f8,f4[:,::1],f4[:,::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(f8,f8,f8,f4[:,::1],f4[:,::1])", **COMPILE)
 def _turns(cycles, growth, bent, small, turn):
     """A phasor for every sample of a block: `cycles` at its begin, `growth` a sample, `bent` above the chord half-way; writes turn (2, BLOCK)."""
     angle = 2.0 * math.pi * (cycles - math.floor(cycles))
@@ -84,7 +98,7 @@ def _turns(cycles, growth, bent, small, turn):
         z *= many
 
 
-@njit("void(f4[::1],f8,f8,f4[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(f4[::1],f8,f8,f4[::1])", **COMPILE)
 def _wobble(track, position, step, out):
     """Phase noise between the points of a track, linearly, at position, position + step, ...; writes `out`."""
     base = math.floor(position)
@@ -109,7 +123,7 @@ def wobble(whole, fraction, first, track, out):
         _wobble(track, position, passed * LOW_RATE / BLOCK, out[b * BLOCK : (b + 1) * BLOCK])
 
 
-@njit("void(f4[::1],f4[::1],f4[:,::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(f4[::1],f4[::1],f4[:,::1])", **COMPILE)
 def _shake(transmitter, receiver, turn):
     """Turn a block's phasor by the transmitter's phase noise less the receiver's: cosine and sine to the fifth order."""
     re, im = turn[0], turn[1]
@@ -132,7 +146,7 @@ def _line(early, then, length, start, out):
     out[0], out[1], out[2], out[3] = early.real, early.imag, grow.real, grow.imag
 
 
-@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4[:,::1],f4[::1],f4[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4[:,::1],f4[::1],f4[::1])", **COMPILE)
 def _gather(ar, ai, br, bi, lines, out_re, out_im):
     """Add two signals, each times a complex gain that is a straight line."""
     p, q, dp, dq = lines[0, 0], lines[0, 1], lines[0, 2], lines[0, 3]
@@ -154,9 +168,7 @@ def _read(planes, origin, length, position, slope, table, low, high, turn, weigh
     planes: (signal, 4, .) whose first grid point is number `origin` of a cycle of `length`. weights: scratch (2, TAPS).
     """
     drift = slope - 2.0
-    reach = BLOCK
-    while reach > 16 and abs(drift) * reach > DRIFT:
-        reach //= 2
+    reach = _reach(drift)
     for i in range(0, BLOCK, reach):
         start = max(low - i, 0)
         stop = min(high - i, reach)
@@ -315,3 +327,120 @@ def bundles(
                         heard[i, 0, low:high], heard[i, 1, low:high], heard[k, 0, low:high], heard[k, 1, low:high], lines,
                         out_re[a, at + low : at + high], out_im[a, at + low : at + high],
                     )  # fmt: skip
+
+
+@njit("void(f8,f8,f8,f8[:,:,::1],f8[:,:,::1],c16[:,:,::1],c16[:,:,::1],i8,i8,i8,i8,f4[:,::1],f4[:,::1],f4[:,::1])", **COMPILE)
+def _taps(position, drift, along, late0, late1, gain0, gain1, a, e, reach, origin, table, weights, out):
+    """The response between an element and an antenna as taps on the table's grid, from its point `origin`: (real, imaginary, their growth a
+    sample; tap), over `reach` samples from the part `along` of a block on. late, gain: (path, antenna, element) at the block's ends."""
+    out[:] = 0.0
+    step = reach / BLOCK
+    for p in range(late0.shape[0]):
+        grown = late1[p, a, e] - late0[p, a, e]
+        there = position - (late0[p, a, e] + along * grown)
+        whole = math.floor(there)
+        _weights(there - whole, table, weights[0], drift - grown / BLOCK, reach, weights[1])
+        change = gain1[p, a, e] - gain0[p, a, e]
+        early = gain0[p, a, e] + along * change
+        then = early + step * change
+        er, ei = _f32(early.real), _f32(early.imag)
+        gr, gi = _f32(step * change.real / reach), _f32(step * change.imag / reach)
+        tr, ti = _f32(then.real), _f32(then.imag)
+        k = np.int64(whole) - (TAPS // 2 - 1) - origin
+        re, im, more_re, more_im = out[0, k : k + TAPS], out[1, k : k + TAPS], out[2, k : k + TAPS], out[3, k : k + TAPS]
+        w, d = weights[0], weights[1]
+        for k in range(TAPS):
+            re[k] += er * w[k]
+            im[k] += ei * w[k]
+            more_re[k] += gr * w[k] + tr * d[k]
+            more_im[k] += gi * w[k] + ti * d[k]
+
+
+@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4[:,::1],i8,i8,f4[::1],f4[::1])", **COMPILE)
+def _filter(ar, ai, br, bi, taps, at, start, out_re, out_im):
+    """Add a signal through six complex taps from `at`, linear in the sample; written out so that it vectorises. a, b: as in `_span`."""
+    p0, p1, p2, p3, p4, p5 = taps[0, at], taps[0, at + 1], taps[0, at + 2], taps[0, at + 3], taps[0, at + 4], taps[0, at + 5]
+    q0, q1, q2, q3, q4, q5 = taps[1, at], taps[1, at + 1], taps[1, at + 2], taps[1, at + 3], taps[1, at + 4], taps[1, at + 5]
+    d0, d1, d2, d3, d4, d5 = taps[2, at], taps[2, at + 1], taps[2, at + 2], taps[2, at + 3], taps[2, at + 4], taps[2, at + 5]
+    e0, e1, e2, e3, e4, e5 = taps[3, at], taps[3, at + 1], taps[3, at + 2], taps[3, at + 3], taps[3, at + 4], taps[3, at + 5]
+    for m in range(out_re.size):
+        n = _f32(m + start)
+        c0, c1, c2, c3, c4, c5 = p0 + n * d0, p1 + n * d1, p2 + n * d2, p3 + n * d3, p4 + n * d4, p5 + n * d5
+        s0, s1, s2, s3, s4, s5 = q0 + n * e0, q1 + n * e1, q2 + n * e2, q3 + n * e3, q4 + n * e4, q5 + n * e5
+        re = out_re[m] + c0 * ar[m] + c2 * ar[m + 1] + c4 * ar[m + 2] + c1 * br[m] + c3 * br[m + 1] + c5 * br[m + 2]
+        im = out_im[m] + c0 * ai[m] + c2 * ai[m + 1] + c4 * ai[m + 2] + c1 * bi[m] + c3 * bi[m + 1] + c5 * bi[m + 2]
+        out_re[m] = re - s0 * ai[m] - s2 * ai[m + 1] - s4 * ai[m + 2] - s1 * bi[m] - s3 * bi[m + 1] - s5 * bi[m + 2]
+        out_im[m] = im + s0 * ar[m] + s2 * ar[m + 1] + s4 * ar[m + 2] + s1 * br[m] + s3 * br[m + 1] + s5 * br[m + 2]
+
+
+@njit("void(f4[::1],f4[::1],f4[::1],f4[::1],f4[::1],f4[::1])", **COMPILE)
+def _turned(re, im, turn_re, turn_im, out_re, out_im):
+    """Add a signal times a phasor."""
+    for m in range(out_re.size):
+        out_re[m] += re[m] * turn_re[m] - im[m] * turn_im[m]
+        out_im[m] += re[m] * turn_im[m] + im[m] * turn_re[m]
+
+
+@njit(
+    "void(f4[:,:,::1],i8,f8,f8,f8,f8,f8,f4[:,:,::1],f8[:,::1],i8[::1],f8[::1],f4[::1],i8,f4[::1],i8,i8,i8,i8,"
+    "f8[::1],f8[:,:,:,::1],c16[:,:,:,::1],f4[:,::1],f4[:,::1])",
+    **COMPILE,
+)
+def responses(
+    planes, length, scale, spin, rate, carrier, phase, filters, relation, whole, fraction, track, track_first, receiver,
+    first, skip, begin, end, delay, late, gain, out_re, out_im,
+):  # fmt: skip
+    """Add rays to what the antennas hear as one short filter for every element and antenna: many paths cost what one does.
+
+    As `bundles`, but of `bundle.unfold`: delay (block end,), late and gain (block end, path, antenna, element). One phasor serves all
+    rays, so phase noise reaches the antennas as it was at the middle delay; what else the rays turn by within a block is in the taps.
+    """
+    weights = np.empty((2, TAPS), np.float32)
+    turn = np.empty((2, BLOCK), np.float32)
+    small = np.empty((2, TURN), np.float32)
+    scratch = np.empty(BLOCK, np.float32)
+    heard = np.empty((2, BLOCK), np.float32)
+    antennas, elements = late.shape[2], late.shape[3]
+    taps = np.empty((4, -(-(int(late.max() - late.min()) + TAPS + 3) // 6) * 6), np.float32)
+    for b in range(relation.shape[1] - 1):
+        low = max(begin - first - b * BLOCK, 0)
+        high = min(end - first - b * BLOCK, BLOCK)
+        if low >= high:
+            continue
+        at = skip + b * BLOCK
+        position, slope, cycles, growth = _meet(relation, b, delay[b], delay[b + 1], rate, carrier, phase, scale, spin)
+        _turns(cycles, growth, relation[5, b], small, turn)
+        _unsteady(track, track_first, whole, fraction, b, delay[b], delay[b + 1], receiver, scratch, turn)
+        reach = _reach(0.5 * (slope - 2.0))
+        earliest = latest = late[b, 0, 0, 0]
+        for p in range(late.shape[1]):
+            for a in range(antennas):
+                for e in range(elements):
+                    earliest = min(earliest, late[b, p, a, e], late[b + 1, p, a, e])
+                    latest = max(latest, late[b, p, a, e], late[b + 1, p, a, e])
+        for a in range(antennas):
+            heard[:, low:high] = 0.0
+            for i in range(0, BLOCK, reach):
+                start = max(low - i, 0)
+                stop = min(high - i, reach)
+                if start >= stop:
+                    continue
+                there = position + i * slope
+                origin = np.int64(math.floor(there - latest)) - (TAPS // 2 - 1)
+                count = np.int64(math.floor(there - earliest)) + TAPS // 2 + 1 - origin
+                j = origin % length
+                odd = j % 2
+                for e in range(elements):
+                    _taps(there, slope - 2.0, i / BLOCK, late[b], late[b + 1], gain[b], gain[b + 1], a, e, reach, origin, filters[0], weights, taps)
+                    even, other = planes[e, 2 * odd : 2 * odd + 2], planes[e, 2 - 2 * odd : 4 - 2 * odd]
+                    for k in range(0, count, 6):
+                        x = j // 2 + start + k // 2
+                        y = x + odd
+                        _filter(
+                            even[0, x:], even[1, x:], other[0, y:], other[1, y:], taps, k, start,
+                            heard[0, i + start : i + stop], heard[1, i + start : i + stop],
+                        )  # fmt: skip
+            _turned(
+                heard[0, low:high], heard[1, low:high], turn[0, low:high], turn[1, low:high],
+                out_re[a, at + low : at + high], out_im[a, at + low : at + high],
+            )  # fmt: skip

@@ -161,7 +161,7 @@ def _amplified(
     return held
 
 
-@njit("void(c8[::1],c8[::1],c8[:,::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(c8[::1],c8[::1],c8[:,::1])", **COMPILE)
 def _spread(centred, twiddle, x):
     """Spectra (4, length) of the samples 4n + m from bins -half .. half; twiddle: exp(-j 2 pi k/(4 length))."""
     half = centred.size // 2
@@ -175,7 +175,7 @@ def _spread(centred, twiddle, x):
             value *= turn
 
 
-@njit("void(c8[:,::1],c8[::1],c8[::1])", fastmath={"contract"}, **COMPILE)
+@njit("void(c8[:,::1],c8[::1],c8[::1])", **COMPILE)
 def _gather(parts, twiddle, out):
     """Bins of the whole, |k| < out.size/2 in fft order, from spectra (4, length) of the samples 4n + m."""
     length = twiddle.size

@@ -57,12 +57,18 @@ class Window(NamedTuple):
     def stations(self) -> list[Instant]:
         return [Instant(int(w), float(f)) for w, f in zip(self.station_whole, self.station_fraction)]
 
+    def every(self, blocks: int) -> list[int]:
+        """Of every stretch of so many blocks of the receiver's grid that the window touches: its first block, and the one a station on."""
+        first = self.first // BLOCK
+        last = first + self.whole.size - 2
+        return [block for start in range(first // blocks * blocks, last + 1, blocks) for block in (start, start + self.stride)]
+
     def between(self, values: NDArray[Any], station: int, begin: int, end: int) -> NDArray[Any]:
         """What was found at stations, the first of them number `station`, at the ends of blocks [begin, end], straight in between."""
-        low, rest = np.divmod(self.offset + np.arange(begin, end + 1), self.stride)
-        low -= station
-        share = (rest / self.stride).reshape(-1, *[1] * (values.ndim - 1))
-        return np.ascontiguousarray(values[low] + share * (values[np.minimum(low + 1, len(values) - 1)] - values[low]))
+        out = np.empty((end - begin + 1, *values.shape[1:]), values.dtype)
+        flat, there = (part.view(np.float64).reshape(len(part), -1) for part in (np.ascontiguousarray(values), out))
+        kernels.straight(flat, self.offset + begin - station * self.stride, self.stride, there)
+        return out
 
     def instants(self) -> list[Instant]:
         return [Instant(int(w), float(f)) for w, f in zip(self.whole, self.fraction)]
