@@ -40,14 +40,22 @@ STARTING_S = 120.0  # kernels may have to be compiled first
 class WorldProcess:
     """A world in a process of its own, from `start` to `stop`; gone when this process is, however it ends.
 
-    `address` is what `sim_backend.remote` connects to: a socket in a folder only this user can enter.
+    `address` is what `sim_backend.remote` connects to: a socket in a folder only this user can enter. `words`: lines that the process
+    said before it was ready.
     """
+
+    module = "sim_backend.server"
 
     def __init__(self, site: Mapping[str, Any]) -> None:
         self._site = dict(site)
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self.address = ""
+        self.address = self.site_file = ""
+        self.words: list[str] = []
+
+    def arguments(self) -> list[str]:
+        """Of the process."""
+        return [self.site_file, self.address]
 
     def __enter__(self) -> WorldProcess:
         self.start()
@@ -60,18 +68,21 @@ class WorldProcess:
         """Returns when radios and stages can be opened; DeviceError with the process's last words when they cannot."""
         self._folder = Path(tempfile.mkdtemp(prefix="hil-world-"))  # mode 0700
         self.address = str(self._folder / "socket")
-        (self._folder / "site.json").write_text(json.dumps(self._site, default=float))
-        command = [sys.executable, "-m", "sim_backend.server", str(self._folder / "site.json"), self.address, "--parent", str(os.getpid())]
+        self.site_file = str(self._folder / "site.json")
+        Path(self.site_file).write_text(json.dumps(self._site, default=float))
+        command = [sys.executable, "-m", self.module, *self.arguments(), "--parent", str(os.getpid())]
         try:
             with open(self._folder / "log", "wb") as log:
                 self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, bufsize=0)
             assert self._process.stdout is not None
             ready, _, _ = select.select([self._process.stdout], [], [], timeout_s)
-            if not ready or not self._process.stdout.readline():
+            said = os.read(self._process.stdout.fileno(), 1 << 16).decode().splitlines() if ready else []
+            if said[-1:] != ["ready"]:
                 words = (self._folder / "log").read_text(errors="replace").strip().splitlines()
                 raise DeviceError(
                     "no-world", "the emulator did not start", found=words[-1] if words else f"nothing within {timeout_s:.0f} s"
                 )  # fmt: skip
+            self.words = said[:-1]
         except BaseException:
             self.stop()
             raise

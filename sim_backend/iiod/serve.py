@@ -1,0 +1,82 @@
+"""The process that owns a world and serves its radios over the network, in wall time.
+
+    python -m sim_backend.iiod.serve SITE.json [--socket PATH] [--port N] [--host HOST] [--free-run] [--parent PID]
+
+One line per radio on standard output, name then address, and `ready` when all of them answer. With --socket its stages, and where the
+target is, are served there as `sim_backend.server` does, for the one world has both. SIGTERM and SIGINT end it; so does the end of PARENT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hil.clock import Instant
+from sim_backend.iiod.daemon import Daemon, warm_up
+from sim_backend.server import Server, WorldProcess
+
+
+class RadioProcess(WorldProcess):
+    """The radios of a site in a process of their own, from `start` to `stop`; gone when this process is, however it ends.
+
+    `uris`: name of a radio -> what an IIO client opens. `address`: what `sim_backend.remote` connects to for its stages and the survey.
+    """
+
+    module = "sim_backend.iiod.serve"
+
+    def __init__(self, site: Mapping[str, Any], *, free_run: bool = False) -> None:
+        super().__init__(site)
+        self._free_run = free_run
+
+    @property
+    def uris(self) -> dict[str, str]:
+        return dict(tuple(word.split()[:2]) for word in self.words)  # type: ignore[misc]
+
+    def arguments(self) -> list[str]:
+        return [self.site_file, "--socket", self.address, *(["--free-run"] if self._free_run else [])]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="sim_backend.iiod.serve")
+    parser.add_argument("site")
+    parser.add_argument("--socket")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--free-run", action="store_true")
+    parser.add_argument("--parent", type=int, default=0)
+    told = parser.parse_args(arguments)
+    ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN if told.parent else lambda *_: ending.set())  # Ctrl-C is the parent's to handle
+    site = json.loads(Path(told.site).read_text())
+    warm_up(site)
+    with Daemon(site, host=told.host, port=told.port, free_run=told.free_run) as daemon:
+        stopped = lambda: ending.is_set() or (told.parent and os.getppid() != told.parent)
+        server = Server({}, daemon.world.stages, daemon.pace, told.socket, _survey(daemon.world)) if told.socket else None
+        os.write(1, "".join(f"{name}  {uri}\n" for name, uri in daemon.uris.items()).encode() + b"ready\n")
+        if server is not None:
+            server.run(stopped)
+        while not stopped():
+            ending.wait(0.1)
+    return 0
+
+
+def _survey(world: Any) -> Any:
+    def survey(at: Instant) -> tuple[float, float, float] | None:
+        found = world.truth.target(at)
+        return None if found is None else tuple(float(metres) for metres in found[0])  # type: ignore[return-value]
+
+    return survey
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # threads that still compute for nobody must not keep the process
