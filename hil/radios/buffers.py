@@ -1,11 +1,13 @@
 """Buffers towards a board's converters: one block of samples in, one cyclic waveform out, and what the cores' status says was lost.
 
-What waits in a buffer is old. So there is one kernel buffer, and a receive buffer lives only as long as nothing was changed and it was
-read just now; else the next block comes from a new one, whose first sample is later than the request.
+What waits in a buffer is old. So a receive buffer lives only as long as nothing was changed and it was read just now; else the next block
+is the first of a new one, whose first sample is later than the request. Blocks wait behind it all the same: with one kernel buffer alone the
+converter would have nowhere to put the sample after the last, and its status would speak of an overflow after every capture.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -18,6 +20,8 @@ from hil.radios.board import Board
 
 STATUS, OVERFLOW, UNDERFLOW = 0x80000088, 4, 1  # of the AXI converter cores; bits stay set until they are written
 PRESENT_S = 2e-3  # a host dates a block no better than this: a stream that was read so short a while ago still runs in the present
+ROOM_S = 50e-3  # for which the blocks behind the one that is read hold samples: until then the status has been looked at
+MOST_BUFFERS, MOST_BYTES = 64, 1 << 25
 BYTES = 4  # of one sample of one channel, I and Q
 
 
@@ -31,7 +35,7 @@ class Receiver:
         self.reports_loss = True
         self.reopened = False  # whether the latest block was the first of its buffer
 
-    def fetch(self, samples: int, changes: int, timeout_s: float) -> bytearray:
+    def fetch(self, samples: int, rate_hz: float, changes: int, timeout_s: float) -> bytearray:
         """The next whole block, bytes. changes: a count that differs from last time's when anything was changed since."""
         sdr = self._board.sdr
         now = time.monotonic()
@@ -40,7 +44,7 @@ class Receiver:
         )
         if self.reopened:
             self.drop()
-            self._open(samples, timeout_s)
+            self._open(samples, rate_hz, timeout_s)
             self._changes = changes
         try:
             sdr._rxbuf.refill()
@@ -61,11 +65,11 @@ class Receiver:
             )  # fmt: skip
         return block
 
-    def _open(self, samples: int, timeout_s: float) -> None:
+    def _open(self, samples: int, rate_hz: float, timeout_s: float) -> None:
         board, sdr = self._board, self._board.sdr
         board.set_timeout(timeout_s)
         with held(), board.speaking(f"open a receive buffer of {samples} samples"):  # interrupted half-way it would belong to nobody
-            self._device.set_kernel_buffers_count(1)
+            self._device.set_kernel_buffers_count(_depth(samples, rate_hz, BYTES * self._channels))
             sdr.rx_buffer_size = samples
             sdr._rx_init_channels()
         self._samples = samples
@@ -118,6 +122,12 @@ class Sender:
         buffer, self._board.sdr._txbuf = self._board.sdr._txbuf, None
         if buffer:
             self._board.destroy(buffer)
+
+
+def _depth(samples: int, rate_hz: float, sample_bytes: int) -> int:
+    """Kernel buffers of a block's size: room for a while behind the first, as far as memory goes."""
+    wanted = min(MOST_BUFFERS, 2 + math.ceil(ROOM_S * rate_hz / samples))
+    return max(2, min(wanted, MOST_BYTES // (samples * sample_bytes)))
 
 
 def looked(board: Board, device: Any, bit: int) -> bool | None:

@@ -135,7 +135,7 @@ class AdiRadio:
             setting = self._configured()
             count = self._require_size(samples, timeout_s, setting.sample_rate_hz)
             asked_at, version, changes = self._clock.now(), self._version, self._changes
-            block = self._receiver.fetch(count, changes, timeout_s)
+            block = self._receiver.fetch(count, setting.sample_rate_hz, changes, timeout_s)
             came_at = self._clock.now()
             loss = self._receiver.loss()
             if version is not None and self._sender.starved():
