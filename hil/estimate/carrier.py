@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from hil.device import Capture
 from hil.errors import HilError
@@ -111,11 +112,14 @@ def _demodulate(
     return Symbols(values, index, times)
 
 
-def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noise: float | None = None, passes: int = 2) -> Carrier:
+def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noise: float | None = None, passes: int = 2,
+           phase_diffusion: float = 0.0) -> Carrier:  # fmt: skip
     """Maximum likelihood over every whole symbol of the capture, the channel unknown on each tone.
 
     coarse: from `acquire` or an earlier capture's carrier with this capture's start. noise: power per tone in the capture's units squared
-    where an idle capture told it; the residual is then tested against it. Raises HilError `no-preamble` when `coarse` is below threshold
+    where an idle capture told it; the residual is then tested against it. phase_diffusion: rad^2/s of the phase's walk known before, from
+    longer captures or the oscillators' class: one short capture shows a walk only where it doubles the scatter of its symbols.
+    Raises HilError `no-preamble` when `coarse` is below threshold
     and `capture-short` when fewer than four symbols are there.
     """
     numerology, rate = frame.numerology, frame.numerology.sample_rate_hz
@@ -141,15 +145,18 @@ def refine(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, *, noi
         # The delay at the centroid is what was estimated; a new rate moves the frame's start, not that.
         start = (delay + cfo / capture.carrier_hz * centre) * rate / (1.0 + cfo / capture.carrier_hz)
     turn = frame.length / (1.0 + cfo / capture.carrier_hz)
-    return _result(capture, frame, fit, cfo, start % turn, noise, undone)
+    return _result(capture, frame, fit, cfo, start % turn, noise, undone, phase_diffusion)
 
 
-def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float, noise: float | None, undone: float) -> Carrier:
+def _result(capture: Capture, frame: Frame, fit: _Fit, cfo: float, start: float, noise: float | None, undone: float,
+            least_diffusion: float) -> Carrier:  # fmt: skip
     """undone: the carrier whose drift the symbols no longer have."""
     bound = 1.0 / fit.information(frame.numerology)
-    wander = fit.wander()
+    wander = fit.wander(frame.numerology.fft / frame.numerology.sample_rate_hz)
     span = float(fit.times[-1] - fit.times[0])
-    floor = PHASE_NOISE_FLOOR * wander.diffusion / (max(span, 1e-9) * (2.0 * np.pi) ** 2)
+    # A rate from few symbols is itself uncertain: the Gaussian interval is widened to Student's, half a degree of freedom a symbol.
+    student = float(stdtrit(max(len(fit.times) / 2.0, 2.0), 0.975) / 1.96) ** 2
+    floor = PHASE_NOISE_FLOOR * max(student * wander.diffusion, least_diffusion) / (max(span, 1e-9) * (2.0 * np.pi) ** 2)
     floor += wander.bounded / ((2.0 * np.pi) ** 2 * max(float(np.sum(np.square(fit.times - fit.times.mean()))), 1e-18))
     ratio = None if noise is None else float(np.mean(fit.noise) / noise)
     spread = 3.29 / np.sqrt(fit.freedom * len(fit.noise))
@@ -290,8 +297,8 @@ class _Fit:
         inverse = np.linalg.inv(fisher)
         return float((inverse @ score)[1]), float(inverse[1, 1])
 
-    def wander(self) -> Wander:
-        """What each symbol's phase does against its group's gains."""
+    def wander(self, useful_s: float) -> Wander:
+        """What each symbol's phase, a mean over `useful_s`, does against its group's gains."""
         phases, variance = np.zeros(len(self.times)), np.full(len(self.times), np.inf)
         for group, gains in self.gains.items():
             mine = self.label == group
@@ -300,7 +307,7 @@ class _Fit:
             size = np.einsum("mk,rk->m", self.power[mine], np.square(np.abs(gains)) / self.colour)
             phases[mine], variance[mine] = np.angle(turn), 0.5 / np.maximum(size, 1e-300)
         clear = variance < _CLEAR_PHASE
-        return structure(self.times[clear], phases[clear], variance[clear], self.label[clear])
+        return structure(self.times[clear], phases[clear], variance[clear], self.label[clear], useful_s)
 
 
 def _self_correlation(rows: NDArray[np.complex64], places: NDArray[np.int64], count: int) -> NDArray[np.complex128]:

@@ -24,9 +24,11 @@ class Wander:
 
 
 def structure(
-    times: NDArray[np.float64], phases: NDArray[np.float64], variance: NDArray[np.float64], label: NDArray[np.int64]
+    times: NDArray[np.float64], phases: NDArray[np.float64], variance: NDArray[np.float64], label: NDArray[np.int64], averaged: float = 0.0
 ) -> Wander:
     """From the structure function of residual phases: E(phi(t + a) - phi(t))^2 = s_w a + 2 bounded, less what noise puts there.
+
+    averaged: seconds over which each phase is a mean: of a walk it takes s_w averaged/3, a fifth of it between neighbouring symbols.
 
     times, phases, variance, label: (symbol,) rising seconds, radians, noise variance, group; only symbols of one group have a common
     reference. Ages reach to an eighth of the capture: beyond, the carrier's fit takes the walk's slope away. Outliers are cut, so
@@ -54,6 +56,7 @@ def structure(
         # differences over an age that overlap tell no more than those side by side
         number.append(max(min(float(np.count_nonzero(mine)), len(times) * shortest / ages[-1]), 1.0))
     a, v, level, n = (np.array(part) for part in (ages, values, noise, number))
+    a = a - averaged / 3.0
     spread = _SPREAD * (level + np.maximum(v, 0.0).min()) / np.sqrt(n)
     weight = 1.0 / np.square(spread)
     scale = np.sum(weight * a**2)
