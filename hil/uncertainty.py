@@ -2,23 +2,31 @@
 
 A covariance says how an error scatters; a set says where it lies with confidence c. Factors are quantiles of the exact distribution:
 chi-square for a known covariance, F where the variance itself was estimated, Satterthwaite's scaled chi-square (Biometrics 1946) for
-unequal eigenvalues. One set per quantity: two sets of confidence c each must not be intersected.
+unequal eigenvalues. One set per quantity: two sets of confidence c each must not be intersected. Sets know their size at the age up to
+which a design made from them is in force, and refuse to be used when they have grown too far.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from hil.errors import InputError
+from hil.clock import Instant
+from hil.errors import HilError, InputError
 
 __all__ = [
-    "add_hard", "ball_factor", "ball_factor_estimated", "ball_radius", "box_factor", "disc_factor", "each", "ellipsoid_factor",
-    "interval_factor", "real_radius", "variance_upper_factor",
+    "Ball", "Box", "Ellipse", "Reach", "add_hard", "ball_factor", "ball_factor_estimated", "ball_radius", "box", "box_factor", "csi_ball",
+    "disc", "disc_factor", "each", "ellipse", "ellipsoid_factor", "interval_factor", "real_radius", "unvisited_ball", "variance_upper_factor",
 ]  # fmt: skip
+
+GROWTH = 1.5  # times its first size, at which a set is refused unless told otherwise
+OLDEST_S = 1e5  # ages are not told beyond
 
 
 def _checked(confidence: float) -> float:
@@ -127,3 +135,170 @@ def add_hard(statistical: Any, hard: Any) -> NDArray[np.float64]:
     if np.any(statistical < 0.0) or np.any(hard < 0.0):
         raise InputError("radius", "a radius is not negative", found=f"{min(np.min(statistical), np.min(hard)):g}", allowed=">= 0")
     return statistical + hard
+
+
+# -- sets that age ---------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """How far a set reaches from its centre, and how that grows with its age.
+
+    statistical: seconds after the epoch -> radius or half-widths (..., ) at the set's confidence. hard: what adds to it whatever the
+    confidence (calibration spread, stage tolerance, model error); added, not squared. growth: times its size at the epoch from which the
+    set is refused; what a designer was told to expect.
+    """
+
+    statistical: Callable[[float], Any]
+    hard: Any = 0.0
+    growth: float = GROWTH
+
+    def at(self, age_s: float) -> NDArray[np.float64]:
+        """Radius or half-widths `age_s` after the epoch, past `valid_until` too."""
+        return add_hard(self.statistical(age_s), self.hard)
+
+    @property
+    def valid_until(self) -> float:
+        """Age in seconds at which the first of its dimensions has grown by `growth`; infinite for what does not age."""
+        limit = self.growth * self.at(0.0)
+
+        def excess(age: float) -> float:
+            return float(np.max(self.at(age) - limit))
+
+        if excess(OLDEST_S) <= 0.0:
+            return math.inf
+        low, high = 0.0, 1e-6
+        while excess(high) <= 0.0:
+            low, high = high, 2.0 * high
+        for _ in range(60):
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if excess(middle) <= 0.0 else (low, middle)
+        return low
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Set:
+    """centre: the estimate; reach: about it; confidence: of this set together with those it was made with; of: what of which device;
+    epoch: when the centre held, None for what does not age."""
+
+    centre: NDArray[Any]
+    reach: Reach
+    confidence: float
+    of: str = "set"
+    epoch: Instant | None = None
+
+    @property
+    def valid_until(self) -> float:
+        """Seconds after the epoch."""
+        return self.reach.valid_until
+
+    def size(self, age_s: float = 0.0) -> NDArray[np.float64]:
+        """Radius, or half-widths, at an age up to which a design made from the set is in force.
+
+        Raises HilError `set-stale` past `valid_until`: what was promised for the set would not hold.
+        """
+        if age_s < 0.0:
+            raise InputError("age", "a set cannot be asked about the time before its epoch", where=self.of, found=f"{age_s:g} s", allowed=">= 0")
+        size = self.reach.at(age_s)
+        if np.any(size > self.reach.growth * self.reach.at(0.0)):
+            raise HilError("set-stale", "this set is too old to be designed for", where=self.of, found=f"{age_s:.4g} s old",
+                           allowed=f"{self.valid_until:.4g} s, where it has grown {self.reach.growth:g} times",
+                           fix="measure again, then design")  # fmt: skip
+        return size
+
+
+class Ball(_Set):
+    """Complex (n,) within a radius in the Euclidean norm. A disc is one with n = 1."""
+
+    def holds(self, truth: Any, age_s: float = 0.0) -> bool:
+        return bool(np.linalg.norm(np.asarray(truth) - self.centre) <= self.size(age_s))
+
+
+class Box(_Set):
+    """Real (n,), each within its own half-width."""
+
+    def low(self, age_s: float = 0.0) -> NDArray[np.float64]:
+        return np.asarray(self.centre - self.size(age_s))
+
+    def high(self, age_s: float = 0.0) -> NDArray[np.float64]:
+        return np.asarray(self.centre + self.size(age_s))
+
+    def holds(self, truth: Any, age_s: float = 0.0) -> bool:
+        return bool(np.all(np.abs(np.asarray(truth) - self.centre) <= self.size(age_s)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ellipse:
+    """Real (n,) within `radius` of the centre in the metric of the covariance (n, n); a target's position, which does not age by itself."""
+
+    centre: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    radius: float
+    confidence: float
+    of: str = "target"
+
+    def holds(self, truth: Any) -> bool:
+        off = np.asarray(truth) - self.centre
+        return bool(off @ np.linalg.solve(self.covariance, off) <= self.radius**2)
+
+    @property
+    def axes(self) -> NDArray[np.float64]:
+        """(axis, n) semi-axes, longest first."""
+        values, directions = np.linalg.eigh(self.covariance)
+        return (directions * np.sqrt(values) * self.radius).T[::-1]
+
+
+def csi_ball(
+    channel: Any, covariance: Any, confidence: float = 0.95, joint: int = 1, *, dependent: bool = False, hard: float = 0.0,
+    phase_variance: Callable[[float], float] | None = None, growth: float = GROWTH, of: str = "channel", epoch: Instant | None = None,
+) -> Ball:  # fmt: skip
+    """Channel (n,) of one link. covariance: (n, n) E[e e^H], or (2n, 2n) real of (real, imaginary) where it is improper.
+
+    phase_variance: rad^2 of the link's common phase at an age, where links are used coherently; it adds ||h|| z sqrt(variance). Without
+    it the phase drops out and the ball does not age by itself.
+    """
+    centre = np.atleast_1d(np.asarray(channel, dtype=np.complex128))
+    covariance = np.asarray(covariance)
+    radius = real_radius if covariance.shape[-1] == 2 * centre.size else ball_radius
+    still = float(radius(covariance, confidence, joint, dependent=dependent))
+    turn = float(np.linalg.norm(centre)) * interval_factor(each(confidence, joint, dependent=dependent))
+    reach = (lambda age: still) if phase_variance is None else (lambda age: still + turn * math.sqrt(phase_variance(age)))
+    return Ball(centre, Reach(reach, hard, growth), confidence, of, epoch)
+
+
+def unvisited_ball(
+    channel: Any, covariance: Any, slope: Any, position_std: float, confidence: float = 0.95, joint: int = 1, *, dependent: bool = False,
+    hard: float = 0.0, of: str = "predicted channel",
+) -> Ball:  # fmt: skip
+    """Channel (n,) where no antenna has been: radius epsilon(p) from the prediction's covariance J C J^T (2n, 2n), plus what the antennas'
+    own places make of it, position_std metres times ||dh/dp||; slope: (n,) dh/dp per metre, each element by its own position."""
+    return csi_ball(channel, covariance, confidence, joint, dependent=dependent, of=of,
+                    hard=hard + position_std * float(np.linalg.norm(np.asarray(slope))))  # fmt: skip
+
+
+def box(
+    centre: Any, variance: Callable[[float], Any], confidence: float = 0.95, *, dependent: bool = False, hard: Any = 0.0,
+    growth: float = GROWTH, of: str = "clocks", epoch: Instant | None = None,
+) -> Box:  # fmt: skip
+    """Real (n,) that all lie within their half-widths together: [tau_min, tau_max] of timing offsets, [f_min, f_max] of carrier offsets.
+
+    variance: age -> (n,) variances. dependent: errors that share captures, as pairs with a common node do.
+    """
+    middle = np.atleast_1d(np.asarray(centre, dtype=np.float64))
+    factor = interval_factor(each(confidence, middle.size, dependent=dependent))
+    reach = Reach(lambda age: factor * np.sqrt(np.broadcast_to(np.asarray(variance(age), dtype=np.float64), middle.shape)), hard, growth)
+    return Box(middle, reach, confidence, of, epoch)
+
+
+def disc(value: complex, variance: float, confidence: float = 0.95, joint: int = 1, *, dependent: bool = False, hard: float = 0.0,
+         of: str = "amplifier", epoch: Instant | None = None) -> Ball:  # fmt: skip
+    """One complex coefficient, |beta3 - beta3_hat| <= radius. hard: half its spread over the drive range, which often rules."""
+    radius = math.sqrt(variance) * disc_factor(each(confidence, joint, dependent=dependent))
+    return Ball(np.atleast_1d(np.complex128(value)), Reach(lambda age: radius, hard), confidence, of, epoch)
+
+
+def ellipse(centre: Any, covariance: Any, confidence: float = 0.95, joint: int = 1, *, dependent: bool = False, of: str = "target") -> Ellipse:
+    """Real (n,) as an ellipsoid; smaller in volume than a box, and never to be intersected with one."""
+    covariance = _square(covariance)
+    radius = ellipsoid_factor(covariance.shape[-1], each(confidence, joint, dependent=dependent))
+    return Ellipse(np.asarray(centre, dtype=np.float64), covariance, radius, confidence, of)

@@ -31,6 +31,7 @@ from hil.waveform.frame import Frame
 
 ROUNDS = 1  # of taking every signal out of the others' way
 OVERSAMPLING = 8  # at which six-point interpolation leaves -100 dB
+AVERAGED = 10  # clock readings
 NEAR_HALF = 0.45  # of a turn, from which its number is a guess
 SURE = 0.999  # confidence of the free tests
 TWO_CRYSTALS = CLASSES["tcxo"] + CLASSES["tcxo"]
@@ -134,7 +135,7 @@ class Lateness:
     """How much later another node's frame arrives than one's own, at one node.
 
     seconds: u modulo the frame, at `at`, with variance; cfo_hz: of the other, with variance, phase noise included. own, other: where in
-    its frame each is heard to be at `at`. at: clock reading, good to a fraction of a frame; `dated` makes it exact against another.
+    its frame each is heard to be at `at`. at: clock reading, good to a fraction of a frame until counted in `Turns`.
     """
 
     seconds: float
@@ -149,18 +150,38 @@ class Lateness:
     node: str
     above_threshold: bool
 
-    def dated(self, first: Lateness) -> Lateness:
-        """With `at` counted from `first` of the same node by turns of its own frame, which lets the jitter of clock readings out: at 3 ppm
-        a tenth of a millisecond is 0.3 ns.
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """A node's own frames as its clock, which lets the jitter of clock readings out of epochs: at 3 ppm a tenth of a millisecond is 0.3 ns.
+
+    zero: when a turn began, by the first reading. late_s: what later readings say more than the frames, as averaged over the last ten;
+    readings: how many there were.
+    """
+
+    zero: Instant
+    late_s: float = 0.0
+    readings: int = 1
+
+    @classmethod
+    def begin(cls, first: Lateness) -> Turns:
+        return cls(first.at.after(-first.own))
+
+    def dated(self, heard: Lateness) -> tuple[Turns, Lateness]:
+        """`heard` with `at` counted in whole turns, and the count with one more reading.
 
         Raises HilError `frame-slipped` where the reading lies near half a turn away: too coarse a clock, or a reload in between.
         """
-        turns = (self.at.since(first.at) - (self.own - first.own)) / self.frame_s
-        if abs(turns - round(turns)) > NEAR_HALF:
-            raise HilError("frame-slipped", "this capture does not continue the frames of the first", where=self.node,
-                           found=f"{turns:.2f} turns later", allowed=f"a whole number, to {NEAR_HALF}",
+        since = heard.at.since(self.zero) - heard.own
+        turns = round((since - self.late_s) / heard.frame_s)
+        late = since - turns * heard.frame_s
+        if abs(late - self.late_s) > NEAR_HALF * heard.frame_s:
+            raise HilError("frame-slipped", "this capture does not continue the frames of the first", where=heard.node,
+                           found=f"{(since - self.late_s) / heard.frame_s:.2f} turns later", allowed=f"a whole number, to {NEAR_HALF}",
                            fix="longer frames, or a new track after a reload")  # fmt: skip
-        return replace(self, at=first.at.after(round(turns) * self.frame_s + self.own - first.own))
+        share = 1.0 / min(self.readings + 1, AVERAGED)
+        after = replace(self, late_s=self.late_s + share * (late - self.late_s), readings=self.readings + 1)
+        return after, replace(heard, at=self.zero.after(turns * heard.frame_s + heard.own))
 
 
 def lateness(capture: Capture, own: Frame, other: Frame, *, near_hz: float | None = None, first_path: bool = False) -> Lateness:

@@ -28,7 +28,7 @@ class Pair:
     clock: VirtualClock
     numerology: Numerology
     frames: dict[str, SoundingFrame]
-    first: dict[str, twoway.Lateness]
+    turns: dict[str, twoway.Turns]
     near: dict[str, float | None]
     true: dict[str, Instant]
 
@@ -50,7 +50,7 @@ class Pair:
         return cls(world, clock, numerology, frames, {}, dict.fromkeys(LOOPS), {})
 
     def hear(self, name: str) -> twoway.Lateness:
-        """One node's capture, dated against its first; notes when it really was."""
+        """One node's capture, dated by its own frames; notes when it really was."""
         other = next(each for each in LOOPS if each != name)
         frame = self.frames[name]
         capture = self.world.radio(name).capture(frame.length + 3 * self.numerology.symbol_samples, 1.0)
@@ -58,7 +58,8 @@ class Pair:
         tuning, first, _ = self.world.truth.windows(name)[-1]
         self.true[name] = tuning.oscillator.tick(first, tuning.rate).after(told.at.since(capture.clock))
         self.near[name] = told.cfo_hz
-        return told.dated(self.first.setdefault(name, told))
+        self.turns[name], told = self.turns.setdefault(name, twoway.Turns.begin(told)).dated(told)
+        return told
 
     def exchange(self, turnaround_s: float = 0.0, noise: tracking.ClockNoise = twoway.TWO_CRYSTALS) -> twoway.Exchange:
         one = self.hear("a")
