@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.link import over_zmq, quantile, raw_tcp
 from hil.clock import WallClock
-from hil.device import Capture, Loss, Setting
+from hil.device import Capture, Codes, Loss, Setting
 from hil.link import messages as m
 from hil.link.client import connect
 from hil.node.launch import LocalNodes
@@ -36,16 +35,15 @@ ROUND_BAR, MESSAGES_BAR, IQ_BAR = 20e-3, 5e-3, 0.5
 
 
 class ReadyRadio(InstantRadio):
-    """Has its next capture ready when it is asked: no airtime, no signal processing."""
+    """Has its next capture ready when it is asked, as a converter leaves it: no airtime, no signal processing."""
 
     def capture(self, samples: int, timeout_s: float) -> Capture:
         setting = self.setting
         assert setting is not None
         if not hasattr(self, "_ready"):
-            codes = np.random.default_rng(1).integers(-2000, 2000, (CHANNELS, samples, 2)).astype(np.float32)
-            self._ready: NDArray[np.complex64] = (codes / np.float32(2048)).view(np.complex64)[..., 0]
-        return Capture(self._ready, setting.sample_rate_hz, setting.carrier_hz, setting.receive_gain_db, version=self.version, loss=Loss.NONE,
-                       clock=WallClock().now(), full_scale=2048, device=self.name)  # fmt: skip
+            self._ready = Codes.of(np.random.default_rng(1).integers(-2000, 2000, (samples, CHANNELS, 2), dtype=np.int16), 2048)
+        return Capture(self._ready.samples, setting.sample_rate_hz, setting.carrier_hz, setting.receive_gain_db, version=self.version,
+                       loss=Loss.NONE, clock=WallClock().now(), full_scale=2048, device=self.name, codes=self._ready)  # fmt: skip
 
 
 def radio(name: str, clock: Any = None, **arguments: Any) -> ReadyRadio:

@@ -18,7 +18,8 @@ from hil.clock import Instant
 from hil.errors import DeviceError
 
 __all__ = [
-    "Capability", "Capture", "DeviceError", "Difference", "Loss", "Move", "Position", "Radio", "Setting", "Stage", "Tolerance",
+    "Capability", "Capture", "Codes", "DeviceError", "Difference", "Loss", "Move", "Position", "Radio", "Setting", "Stage", "Tolerance",
+    "differences", "fractions", "interleaved",
 ]  # fmt: skip
 
 
@@ -98,12 +99,51 @@ def differences(asked: Setting, became: Setting, tolerance: Tolerance) -> list[D
     return [Difference(name, a, b, limit) for name, a, b, limit in pairs if not abs(a - b) <= limit]
 
 
+def fractions(codes: NDArray[np.int16], full_scale: int) -> NDArray[np.complex64]:
+    """(channel, sample) complex64 of a converter's codes (sample, channel, iq): each over full scale, correctly rounded."""
+    count, channels, _ = codes.shape
+    pairs = np.ascontiguousarray(codes).view(np.int32).reshape(count, channels)  # I and Q of a sample move as one word
+    values = np.ascontiguousarray(pairs.T).view(np.int16).astype(np.float32)
+    values /= np.float32(full_scale)
+    return values.view(np.complex64).reshape(channels, count)
+
+
+def interleaved(samples: NDArray[np.complex64], full_scale: int) -> NDArray[np.int16] | None:
+    """The codes (sample, channel, iq) of which `fractions` makes exactly these samples (channel, sample); None where there are none."""
+    parts = np.ascontiguousarray(samples, dtype=np.complex64).view(np.float32)
+    whole = np.rint(parts * np.float32(full_scale))
+    if not (whole.max(initial=0.0) <= 32767.0 and whole.min(initial=0.0) >= -32768.0):  # NaN as well
+        return None
+    channels, count = samples.shape
+    pairs = whole.astype(np.int16).view(np.int32).reshape(channels, count)
+    whole /= np.float32(full_scale)
+    if not np.array_equal(whole, parts):
+        return None
+    return np.ascontiguousarray(pairs.T).view(np.int16).reshape(count, channels, 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codes:
+    """A converter's integers as they came and the samples that were made of them; neither is changed in place afterwards.
+
+    values: (sample, channel, iq) int16 in C order, as converters and SigMF files have them. samples: `fractions` of them.
+    """
+
+    values: NDArray[np.int16]
+    samples: NDArray[np.complex64]
+
+    @classmethod
+    def of(cls, values: NDArray[np.int16], full_scale: int) -> Codes:
+        return cls(values, fractions(values, full_scale))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Capture:
     """Samples of one radio and what an estimator needs to trust them.
 
     samples: (channel, sample) complex64, fractions of the converter's full scale; times `full_scale` they are the converter's integer
-    codes. Positions are not here: the loop joins them from stage read-backs.
+    codes. codes: those integers, where whoever made the capture still had them: recorded as they are, nothing is converted back. A capture
+    made from another by changing its samples has none. Positions are not here: the loop joins them from stage read-backs.
     """
 
     samples: NDArray[np.complex64]
@@ -117,6 +157,11 @@ class Capture:
     full_scale: int = 2048
     clipped: float = 0.0  # fraction of samples at the converter's rails, from the codes
     device: str = ""
+    codes: Codes | None = None
+
+    def __post_init__(self) -> None:
+        if self.codes is not None and self.codes.samples is not self.samples:  # `replace(capture, samples=...)`
+            object.__setattr__(self, "codes", None)
 
     @classmethod
     def of(cls, samples: Any, *, rate: float, carrier: float, **rest: Any) -> Capture:

@@ -158,10 +158,10 @@ class RemoteRadio(_Lines):
         body, payload = self._work.ask(wire.Capture(samples, timeout_s), timeout_s + COMPUTE_S)
         if self._setting is not None and self._setting.gain_mode != "manual":
             self._setting = replace(self._setting, receive_gain_db=body.gain_db)
+        fractions, codes = wire.unpack(payload, body.shape, body.codes, body.full_scale)
         return Capture(
-            wire.unpack(payload, body.shape, body.codes, body.full_scale), body.sample_rate_hz, body.carrier_hz, body.gain_db,
-            body.first_sample,
-            body.version, body.loss, self._work.here(body.clock), body.full_scale, body.clipped, self.name,
+            fractions, body.sample_rate_hz, body.carrier_hz, body.gain_db, body.first_sample, body.version, body.loss,
+            self._work.here(body.clock), body.full_scale, body.clipped, self.name, codes,
         )  # fmt: skip
 
     def mute(self) -> None:

@@ -159,7 +159,7 @@ class Server:
                 try:
                     reply = carry_out(device, request, payload)
                     if isinstance(reply, Capture):
-                        samples, codes = wire.pack(reply.samples, reply.full_scale)
+                        samples, codes = wire.pack(reply)
                         reply = _captured(reply, codes)
                 except DeviceError as error:
                     reply = wire.Failed(error.id, error.what, error.where, error.found, error.allowed, error.fix, error.note)

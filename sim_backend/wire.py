@@ -101,7 +101,7 @@ class Configured(msgspec.Struct, frozen=True, tag="configured"):
 
 
 class Captured(msgspec.Struct, frozen=True, tag="captured"):
-    """A capture without samples; they follow as int16 codes (channel, sample, 2), or as complex64 when `codes` is false."""
+    """A capture without samples; they follow as int16 codes (sample, channel, iq), or as complex64 when `codes` is false."""
 
     shape: tuple[int, int]
     codes: bool
@@ -195,19 +195,17 @@ def receive_reply(channel: socket.socket) -> tuple[Reply, bytearray]:
         raise ConnectionError(str(error)) from error
 
 
-def pack(samples: NDArray[np.complex64], full_scale: int) -> tuple[NDArray[Any], bool]:
-    """Samples as int16 codes when they are exactly codes / full_scale (half the bytes), else as they are; and which."""
-    samples = np.ascontiguousarray(samples, dtype=np.complex64)
-    parts = samples.view(np.float32)
-    codes = np.rint(parts * np.float32(full_scale))
-    if full_scale <= 32768 and bool(np.all(np.abs(codes) <= 32767)) and np.array_equal(codes / np.float32(full_scale), parts):
-        return codes.astype("<i2"), True
-    return samples, False
+def pack(capture: device.Capture) -> tuple[NDArray[Any], bool]:
+    """A capture's codes (sample, channel, iq) int16 where its samples are exactly codes / full_scale (half the bytes), else the samples as
+    they are; and which.
+    """
+    codes = device.interleaved(capture.samples, capture.full_scale) if capture.codes is None else capture.codes.values
+    return (np.ascontiguousarray(capture.samples, dtype="<c8"), False) if codes is None else (codes.astype("<i2", copy=False), True)
 
 
-def unpack(payload: bytearray, shape: tuple[int, int], codes: bool, full_scale: int) -> NDArray[np.complex64]:
-    """(channel, sample)."""
-    if codes:
-        parts = np.frombuffer(payload, dtype="<i2").astype(np.float32) / np.float32(full_scale)
-        return parts.view(np.complex64).reshape(shape)
-    return np.frombuffer(payload, dtype="<c8").reshape(shape)
+def unpack(payload: bytearray, shape: tuple[int, int], codes: bool, full_scale: int) -> tuple[NDArray[np.complex64], device.Codes | None]:
+    """Samples (channel, sample), and the codes where codes came."""
+    if not codes:
+        return np.frombuffer(payload, dtype="<c8").reshape(shape), None
+    made = device.Codes.of(np.frombuffer(payload, dtype="<i2").reshape(shape[1], shape[0], 2), full_scale)
+    return made.samples, made

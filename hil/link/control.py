@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from hil.errors import DeviceError, HilError, InputError, LinkError, RecordError, SafeState
 
-PROTOCOL = 1
+PROTOCOL = 2
 MOST_PARTS = 64
 MOST_HEADER = 1 << 16  # bytes
 MOST_FRAME = 1 << 28  # bytes

@@ -1,7 +1,7 @@
 """What a controller asks of a node and what a node answers: typed, strict, versioned; arrays travel as raw frames beside the header.
 
-Samples of a capture travel as the converter's integer codes (int16 pairs) whenever they are codes, so that nothing is rounded on the way;
-waveforms as complex64.
+Samples of a capture travel as the converter's integer codes (int16 pairs, in the order of the file they will be recorded in) whenever they
+are codes, so that nothing is rounded on the way and nothing converted but for computing; waveforms as complex64.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from hil.clock import Instant
-from hil.device import Capability, Loss, Position, Setting
+from hil.device import Capability, Codes, Loss, Position, Setting, interleaved
 from hil.device import Capture as DeviceCapture
 from hil.device import Move as StageMove
 from hil.errors import LinkError
@@ -49,7 +49,6 @@ __all__ = [
     "Failed",
     "Halt", "Hello", "Home", "Lease", "Message", "Move", "Mute", "Positioned", "Prepare", "Prepared", "Reply", "Request", "State", "Status",
     "Where", "decode_reply", "decode_request_body", "decode_request_head", "encode_reply", "encode_request", "pack_samples",
-    "unpack_samples",
 ]  # fmt: skip
 
 Arrays = Sequence[NDArray[Any]]
@@ -136,7 +135,9 @@ class Applied(Message, frozen=True):
 
 
 class Captured(Message, frozen=True):
-    """A `hil.device.Capture` without its samples, which are the reply's one array."""
+    """A `hil.device.Capture` without its samples, which are the reply's one array: codes (sample, channel, iq) int16, or, where they are
+    not known to be codes, (channel, sample) complex64.
+    """
 
     device: Name
     sample_rate_hz: float
@@ -153,8 +154,11 @@ class Captured(Message, frozen=True):
     def of(cls, capture: DeviceCapture) -> Captured:
         return cls(**{name: getattr(capture, name) for name in cls.__struct_fields__})
 
-    def capture(self, samples: NDArray[np.complex64]) -> DeviceCapture:
-        return DeviceCapture(samples, **{name: getattr(self, name) for name in self.__struct_fields__})
+    def capture(self, array: NDArray[Any]) -> DeviceCapture:
+        """The capture with the reply's array."""
+        codes = Codes.of(array, self.full_scale) if array.dtype == np.int16 else None
+        rest = {name: getattr(self, name) for name in self.__struct_fields__}
+        return DeviceCapture(array if codes is None else codes.samples, codes=codes, **rest)
 
 
 class Positioned(Message, frozen=True):
@@ -172,25 +176,14 @@ _request_body = msgspec.msgpack.Decoder(Request)
 _reply_body = msgspec.msgpack.Decoder(Reply)
 
 
-def pack_samples(samples: NDArray[np.complex64], full_scale: int) -> NDArray[Any]:
-    """(channel, sample) complex64 as codes (channel, sample, 2) int16 when they are codes and come back unchanged, else as they are."""
-    samples = np.ascontiguousarray(samples, dtype=np.complex64)
-    parts = samples.view(np.float32).reshape(*samples.shape, 2)
-    codes = np.rint(parts * np.float32(full_scale))
-    if full_scale <= 32768 and bool(np.all(np.abs(codes) <= 32767)):
-        packed: NDArray[Any] = codes.astype("<i2")
-        if np.array_equal(packed.astype(np.float32) / np.float32(full_scale), parts):
-            return packed
-    return samples
-
-
-def unpack_samples(array: NDArray[Any], full_scale: int) -> NDArray[np.complex64]:
-    """The inverse of `pack_samples`."""
-    if array.dtype == np.dtype("<c8"):
+def pack_samples(array: NDArray[Any], full_scale: int) -> NDArray[Any]:
+    """What of a capture travels: codes (sample, channel, iq) int16 as they are, samples (channel, sample) complex64 as the codes that they
+    are exactly, or as they are.
+    """
+    if array.dtype == np.int16:
         return array
-    if array.ndim != 3 or array.shape[2] != 2:
-        raise LinkError("bad-message", "codes need the axes (channel, sample, 2)", found=str(array.shape))
-    return (array.astype(np.float32) / np.float32(full_scale)).view(np.complex64)[..., 0]
+    codes = interleaved(array, full_scale)
+    return array if codes is None else codes
 
 
 def _frames(arrays: Arrays) -> tuple[tuple[Array, ...], list[Any]]:
@@ -212,7 +205,7 @@ def encode_request(body: Message, arrays: Arrays = (), *, session: str, id: int,
 def encode_reply(body: Message, arrays: Arrays = (), *, id: int, node: str, at: tuple[int, float]) -> list[Any]:
     """As `encode_request`; the samples of a capture are packed."""
     if isinstance(body, Captured):
-        arrays = [pack_samples(samples, body.full_scale) for samples in arrays]
+        arrays = [pack_samples(array, body.full_scale) for array in arrays]
     heads, frames = _frames(arrays)
     return [control.encode_reply(body, id=id, node=node, at=at, arrays=heads), *frames]
 
@@ -264,7 +257,7 @@ def decode_request_body(head: RequestHead, frames: Sequence[Any], peer: str = ""
 
 
 def decode_reply(frames: Sequence[Any], peer: str = "") -> tuple[ReplyHead, Reply, list[NDArray[Any]]]:
-    """Header, reply, arrays; the samples of a capture are complex64 again. LinkError as for requests."""
+    """Header, reply, arrays; `Captured.capture` makes a capture of its own. LinkError as for requests."""
     try:
         head = _reply_head.decode(_checked(frames, peer))
         body = _reply_body.decode(head.body)
@@ -272,5 +265,8 @@ def decode_reply(frames: Sequence[Any], peer: str = "") -> tuple[ReplyHead, Repl
         raise LinkError("bad-message", "a reply that cannot be read", where=peer, found=str(error)) from error
     arrays = _arrays(head.arrays, frames[1:], peer)
     if isinstance(body, Captured):
-        arrays = [unpack_samples(array, body.full_scale) for array in arrays]
+        for array in arrays:
+            if array.ndim != (3 if array.dtype == np.int16 else 2) or (array.dtype == np.int16 and array.shape[2] != 2):
+                allowed = "(sample, channel, iq) int16 or (channel, sample) complex64"
+                raise LinkError("bad-message", "samples of a capture with other axes", where=peer, found=str(array.shape), allowed=allowed)
     return head, body, arrays

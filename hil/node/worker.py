@@ -325,7 +325,7 @@ class Worker:
             version = self._version
             capture = radio.capture(request.samples, request.timeout_s)
         capture = replace(capture, version=version, device=request.device)
-        return m.Captured.of(capture), [capture.samples]
+        return m.Captured.of(capture), [capture.samples if capture.codes is None else capture.codes.values]
 
     # -- stages ----------------------------------------------------------------------------------------------------------------------
 

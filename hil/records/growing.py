@@ -34,6 +34,7 @@ class Growing:
                     "run-in-use", "another process is writing this run", where=run or str(path), fix="let it end, or stop it, first"
                 ) from None
         self._good, self._lines = -1, 0
+        self._on_disk = -1  # length of what is known to be there
         self._agree()
 
     def append(self, data: bytes) -> None:
@@ -67,9 +68,14 @@ class Growing:
         self._good, self._lines = whole, written.count(b"\n")
 
     def to_disk(self) -> None:
-        if not self._file.closed:
-            with files.writing(self._path, self._run):
+        """Waits until the disk has every line."""
+        if self._file.closed:
+            return
+        with files.writing(self._path, self._run):
+            self._agree()
+            if (length := self._good) != self._on_disk:
                 os.fsync(self._file.fileno())
+                self._on_disk = length
 
     def close(self) -> None:
         """Closing twice is fine."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.clock import Instant
-from hil.device import Capture, Loss
+from hil.device import Capture, Loss, fractions
 from hil.errors import RecordError
 
 VERSION = "1.2.0"
@@ -52,7 +52,11 @@ class Recorded(Capture):
 
 
 def codes(capture: Capture) -> NDArray[np.int16]:
-    """The converter's integer codes, (sample, channel, iq) int16. RecordError `not-codes` if the samples are not fractions of them."""
+    """The converter's integer codes, (sample, channel, iq) int16, C order: those the capture came with, or else those of its samples.
+    RecordError `not-codes` if the samples are not fractions of codes.
+    """
+    if capture.codes is not None:
+        return np.ascontiguousarray(capture.codes.values, dtype=np.int16)
     samples = np.ascontiguousarray(capture.samples, dtype=np.complex64)
     scaled = samples.view(np.float32) * np.float32(capture.full_scale)
     whole = np.rint(scaled)
@@ -75,12 +79,7 @@ def codes(capture: Capture) -> NDArray[np.int16]:
 
 def samples_of(data: bytes, channels: int, full_scale: int) -> NDArray[np.complex64]:
     """(channel, sample) complex64 of a data file's bytes: the inverse of `codes`."""
-    if not data:
-        return np.zeros((channels, 0), np.complex64)
-    pairs = np.frombuffer(data, "<i2").view(np.int32).reshape(-1, channels)
-    fractions = np.ascontiguousarray(pairs.T).view(np.int16).astype(np.float32)
-    fractions /= np.float32(full_scale)
-    return fractions.view(np.complex64)
+    return fractions(np.frombuffer(data, "<i2").reshape(-1, channels, 2), full_scale)
 
 
 def _rows(values: Any, what: str, channels: int) -> list[list[float]] | None:

@@ -27,7 +27,7 @@ from hil.records.growing import Growing
 from hil.records.reader import read
 
 HOWS = ("converged", "limit", "interrupted", "fault", "safe")
-_HANDS = 2  # captures written at once
+_HANDS = 4  # captures or growing files written at once
 _NOT_SUMMED = ("SHA512SUMS", "report.html", "log.txt", "figures")  # made again at any time, or still growing
 
 Observer = Callable[[dict[str, Any]], None]
@@ -123,6 +123,7 @@ class RunWriter:
         last = len(kept.events) - 1  # what was configured after it belonged to what was put aside
         writer._settings = {device: [entry for entry in history if entry["after_event"] < last] for device, history in kept.settings.items()}
         writer._columns = list(kept.table())
+        writer._meta_hashes = {path.stem: files.sha512_of(path) for path in (folder / "captures").glob("*.sigmf-meta")}
         return writer
 
     def end(self, how: str, *, muted: bool, at_rest: bool, t: Instant | None = None) -> None:
@@ -283,8 +284,7 @@ class RunWriter:
         return file, self._hashes[file]
 
     def _metas(self, round: int) -> list[tuple[str, str]]:
-        found = sorted((self.folder / "captures").glob(f"r{round:03d}-*.sigmf-meta"))
-        return [(path.stem, self._meta_hashes.get(path.stem) or files.sha512_of(path)) for path in found]
+        return sorted((name, digest) for name, digest in self._meta_hashes.items() if name.startswith(f"r{round:03d}-"))
 
     def _open_results(self) -> Growing:
         if self._results is None:
@@ -292,9 +292,10 @@ class RunWriter:
         return self._results
 
     def _flush(self) -> None:
-        for growing in (self._events, self._timing, self._log, self._results):
-            if growing is not None:
-                growing.to_disk()
+        grown = [growing for growing in (self._results, self._timing, self._log, self._events) if growing is not None]
+        with ThreadPoolExecutor(_HANDS) as pool:  # one turn of the disk takes them all
+            for done in [pool.submit(growing.to_disk) for growing in grown]:
+                done.result()
 
     def _write_sums(self) -> None:
         lines = []
