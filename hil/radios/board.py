@@ -157,6 +157,17 @@ class Board:
             self._iio._destroy(pointer)
 
 
+def require_agreement(board: Board, carriers_hz: list[float], slack_hz: float, rates_hz: list[float]) -> None:
+    """DeviceError `did-not-take` when the channels of a radio, of all its chips and both directions, are not tuned alike."""
+    for what, values, slack in (("carrier", carriers_hz, slack_hz), ("sampling rate", rates_hz, 0.0)):
+        if max(values) - min(values) > slack:
+            raise DeviceError(
+                "did-not-take", f"the {what}s of this radio's chips and directions differ", where=board.where,
+                found=", ".join(f"{value:.0f} Hz" for value in values), note="transmitter silent",
+                fix="another program holds the radio? see `hil doctor BENCH`",
+            )  # fmt: skip
+
+
 def part_of(context: Any) -> str:
     """Which part a context is of, by the devices in it; "" for none of ours."""
     names = {device.name for device in context.devices}

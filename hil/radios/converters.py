@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hil.device import DeviceError, Difference, Setting, differences
-from hil.radios.board import Board
+from hil.radios.board import Board, require_agreement
 from hil.radios.fitting import Fitting
 
 MAIN, FINE = "main_nco_frequency", "channel_nco_frequency"
@@ -41,25 +41,26 @@ class Converters:
         for channel, output in self._tuned:
             board.write(self._chip, MAIN, round(_folded(setting.carrier_hz, self._clock_hz(output))), channel, output)
             board.write(self._chip, FINE, 0, channel, output)
+        self.require_agreement()
         return self.read()
 
     def read(self) -> Setting:
-        """What the chip says it is; DeviceError `did-not-take` when its channels disagree."""
-        board = self._board
+        """What the chip says it is: carrier and rate of its first receive channel."""
+        carriers, rates = self._read()
+        return Setting(carriers[0], rates[0], self.receive_gain_db(), self.attenuation_db())
+
+    def require_agreement(self) -> None:
+        """DeviceError `did-not-take` when channels or directions differ in carrier or rate."""
+        carriers, rates = self._read()
+        require_agreement(self._board, carriers, self._fitting.tolerance.carrier_hz, rates)
+
+    def _read(self) -> tuple[list[float], list[float]]:
         carriers = []
         for channel, output in self._tuned:
-            tuned = sum(board.number(self._chip, name, channel, output) for name in (MAIN, FINE))
+            tuned = sum(self._board.number(self._chip, name, channel, output) for name in (MAIN, FINE))
             clock = self._clock_hz(output)
             carriers.append(tuned if clock is None else tuned + clock * round((self._carrier_hz - tuned) / clock))
-        rates = [board.number(self._chip, "sampling_frequency", self._first(output), output) for output in (False, True)]
-        for what, values, slack in (("carrier", carriers, self._fitting.tolerance.carrier_hz), ("sampling rate", rates, 0.0)):
-            if max(values) - min(values) > slack:
-                raise DeviceError(
-                    "did-not-take", f"the {what}s of this radio's channels differ", where=board.where,
-                    found=", ".join(f"{value:.0f} Hz" for value in values), note="transmitter silent",
-                    fix="another program holds the radio? see `hil doctor BENCH`",
-                )  # fmt: skip
-        return Setting(carriers[0], rates[0], self.receive_gain_db(), self.attenuation_db())
+        return carriers, [self._board.number(self._chip, "sampling_frequency", self._first(output), output) for output in (False, True)]
 
     def loud(self, setting: Setting) -> None:
         """Nothing: there is no attenuator."""

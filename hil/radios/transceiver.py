@@ -7,7 +7,7 @@ from typing import Any
 
 from hil.device import DeviceError, Difference, Setting, differences
 from hil.fir import most_taps, parse
-from hil.radios.board import Board
+from hil.radios.board import Board, require_agreement
 from hil.radios.fitting import Fitting
 from hil.radios.trim import step_hz
 
@@ -49,6 +49,7 @@ class Transceiver:
             if setting.gain_mode == "manual" and setting.receive_gain_db:  # in another mode the chip would ignore it without a word
                 board.write(chip, "hardwaregain", float(setting.receive_gain_db[number]), channel)
         self.loud(setting)
+        self.require_agreement()
         return self.read()
 
     def loud(self, setting: Setting) -> None:
@@ -68,21 +69,20 @@ class Transceiver:
         return tuple(self._board.number(chip, "hardwaregain", channel) for chip, channel in self._channels)
 
     def read(self) -> Setting:
-        """What the chips say they are; DeviceError `did-not-take` when oscillators or chips disagree."""
+        """What the chips say they are: carrier and rate of the first chip's receiver."""
+        chip = self.chips[0]
+        modes = [self._board.text(chip, "gain_control_mode", channel).strip() for chip, channel in self._channels]
+        words = {theirs: ours for ours, theirs in MODES.items()}
+        mode = words.get(modes[0], modes[0]) if len(set(modes)) == 1 else "/".join(modes)
+        carrier, rate = self._board.number(chip, "frequency", "altvoltage0", True), self._board.number(chip, "sampling_frequency", "voltage0")
+        return Setting(carrier, rate, self.receive_gain_db(), self.attenuation_db(), mode)
+
+    def require_agreement(self) -> None:
+        """DeviceError `did-not-take` when chips or directions of the board differ in carrier or rate."""
         board = self._board
         carriers = [board.number(chip, "frequency", oscillator, True) for chip in self.chips for oscillator in ("altvoltage0", "altvoltage1")]
         rates = [board.number(chip, "sampling_frequency", "voltage0", output) for chip in self.chips for output in (False, True)]
-        modes = [board.text(chip, "gain_control_mode", channel).strip() for chip, channel in self._channels]
-        for what, values, slack in (("carrier", carriers, self._fitting.tolerance.carrier_hz), ("sampling rate", rates, 0.0)):
-            if max(values) - min(values) > slack:
-                raise DeviceError(
-                    "did-not-take", f"the {what}s of this radio's chips and directions differ", where=board.where,
-                    found=", ".join(f"{value:.0f} Hz" for value in values), note="transmitter silent",
-                    fix="another program holds the radio? see `hil doctor BENCH`",
-                )  # fmt: skip
-        words = {theirs: ours for ours, theirs in MODES.items()}
-        mode = words.get(modes[0], modes[0]) if len(set(modes)) == 1 else "/".join(modes)
-        return Setting(carriers[0], rates[0], self.receive_gain_db(), self.attenuation_db(), mode)
+        require_agreement(board, carriers, self._fitting.tolerance.carrier_hz, rates)
 
     # -- rate and filter --------------------------------------------------------------------------------------------------------------------
 

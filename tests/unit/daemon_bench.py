@@ -46,7 +46,8 @@ def site(part: str, names: tuple[str, ...] = ("a",), channels: int | None = None
     }  # fmt: skip
 
 
-def opened(daemon: Daemon, name: str, part: str, **more: Any) -> AdiRadio:
-    """The driver's radio on an emulated one."""
-    can = capability(part, f"emulated-{name}", channels=more.pop("channels", 4))
-    return opening.radio(name, WallClock(), uri=more.pop("uri", daemon.uris[name]), capability=more.pop("capability", can), **more)
+def opened(daemon: Daemon | None, name: str, part: str, *, uri: str = "", channels: int = 4, **more: Any) -> AdiRadio:
+    """The driver's radio on an emulated one, or on whatever is at `uri`."""
+    where = uri or (daemon.uris[name] if daemon else "")
+    can = more.pop("capability", None) or capability(part, f"emulated-{name}", channels=channels)
+    return opening.radio(name, WallClock(), uri=where, capability=can, **more)
