@@ -10,11 +10,12 @@ from hil.clock import VirtualClock
 from hil.device import Capture, Setting
 from hil.estimate.acquisition import Acquisition
 from hil.estimate.bounds import carrier_bounds
-from hil.waveform import amplitude, ofdm
+from hil.estimate.channel import ToneChannel
+from hil.waveform import Numerology, SoundingFrame, amplitude, ofdm
 from hil.waveform.frame import Frame
 from sim_backend.world import build
 from tests.physics import sites
-from tests.physics.synthetic import received
+from tests.physics.synthetic import received, tone_channel
 
 CARRIER = 3.5e9
 
@@ -94,3 +95,40 @@ def emulated(frame: Frame, seed: int, severity: float, gain: float = 30.0) -> Si
     middle = capture.clock.after(length / 2 / n.sample_rate_hz) if capture.clock else world.now
     transmitter, own = (world.truth.oscillator(name, middle)[1] for name in ("a", "b"))
     return Signal(capture, frame, CARRIER * (transmitter - own) / (1.0 + own), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True, eq=False)
+class Sounded:
+    """One sounding capture through three Rayleigh paths per antenna, and its estimate. noise: per tone, true."""
+
+    capture: Capture
+    frame: SoundingFrame
+    gains: np.ndarray
+    delays: np.ndarray
+    cfo: float
+    start: float
+    noise: float
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, numerology: Numerology, antennas: int, pilots: int, snr_db: float, *, gains: np.ndarray | None = None,
+           delays: np.ndarray | None = None, frames: int = 1) -> Sounded:  # fmt: skip
+        """snr_db: of an antenna's power over all tones against the noise, per tone, for a channel of unit gain."""
+        frame = SoundingFrame(numerology, 1, 5, antennas, 1.0, pilots, max(pilots + 4, 28))
+        if gains is None:
+            gains = (rng.standard_normal((2, antennas, 3)).T @ [1.0, 1j]).T[None] / np.sqrt(6.0)
+            delays = np.array([0.0, *np.sort(rng.uniform(0.0, 150e-9, 2))])
+        cfo, start, noise = rng.uniform(-10e3, 10e3), rng.uniform(0.0, 200.0), 1.0 / numerology.used / 10.0 ** (snr_db / 10.0)
+        y = received(frame.samples(), gains, np.asarray(delays), rate=numerology.sample_rate_hz, carrier_hz=CARRIER, cfo_hz=cfo, start=start,
+                     samples=frames * frame.length + 300, rng=rng, noise=noise * numerology.fft, phase=rng.uniform(0.0, 2.0 * np.pi))  # fmt: skip
+        return cls(Capture.of(y, rate=numerology.sample_rate_hz, carrier=CARRIER), frame, gains, np.asarray(delays), cfo, start, noise)
+
+    def delay_at(self, seconds: float) -> float:
+        """Seconds after the first sample at which frame sample 0 arrives over a path without delay."""
+        return (1.0 + self.cfo / CARRIER) * self.start / self.frame.numerology.sample_rate_hz - self.cfo / CARRIER * seconds
+
+    def truth(self, got: ToneChannel) -> np.ndarray:
+        """(channel, tone, antenna) at the estimate's delay reference, turned by the one phase that nobody can know."""
+        n = self.frame.numerology
+        late = got.delay_s - self.delay_at(got.centre_s)
+        h = tone_channel(n, self.gains, self.delays) * np.exp(2j * np.pi * n.frequencies_hz * late)[:, None]
+        return h * np.exp(1j * np.angle(np.vdot(h, got.value)))
