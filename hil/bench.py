@@ -79,7 +79,10 @@ def site(bench: Bench, seed: int) -> dict[str, Any]:
         antennas = [antenna for wire in wires for antenna in _antennas(bench, wire)]
         capability = dataclasses.asdict(bench.testbed.capability(radio.name))
         part = bench.testbed.radio_profile(radio.name).part
-        radios.append({"name": radio.name, "serial": radio.identity, "part": part, "capability": capability, "antennas": antennas})
+        radios.append({
+            "name": radio.name, "serial": radio.identity, "part": part, "capability": capability, "antennas": antennas,
+            "rate_hz": bench.scenario.signal.sample_rate_hz,  # for parts whose rate is built in
+        })  # fmt: skip
     stages = []
     for stage in bench.testbed.stage:
         profile = bench.testbed.stage_profile(stage.name)
@@ -164,6 +167,16 @@ def build_world(bench: Bench, seed: int, clock: Clock) -> Any:
     except ValueError as error:
         source = bench.testbed.source
         raise InputError("emulated", f"the emulator refuses its table: {error}", file=source.file if source else "", key="emulated") from error
+
+
+def emulated_radios(bench: Bench, seed: int = 1, *, host: str = "127.0.0.1", port: int = 0, free_run: bool = False) -> Any:
+    """The radios of a bench as network daemons (`sim_backend.iiod.daemon.Daemon`), ready to be started; kernels are compiled by then."""
+    from sim_backend.iiod import daemon
+
+    build_world(bench, seed, VirtualClock())  # a table the emulator refuses is refused in these words
+    plain = site(bench, seed)
+    daemon.warm_up(plain)
+    return daemon.Daemon(plain, host=host, port=port, free_run=free_run)
 
 
 def sound(bench: Bench, seed: int = 1) -> Any:

@@ -313,6 +313,22 @@ def node(
     raise typer.Exit(serve.node(_speak("node", quiet, verbose, json, color), file))
 
 
+@app.command(cls=Exampled, rich_help_panel="serve", epilog="hil emulate my-lab\nhil emulate my-lab --port 0 --free-run")
+def emulate(
+    bench: Bench = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="of all randomness")] = 1,
+    host: Annotated[str, typer.Option(metavar="HOST", help="where to listen; the protocol has no authentication")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="of the first radio, the others follow; 0: any")] = 30431,
+    free_run: Annotated[bool, typer.Option("--free-run", help="samples as fast as they are asked for, not in their own time")] = False,
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """The emulated hardware of a bench, on the network."""
+    from hil.commands import emulate
+
+    streams = _speak("emulate", quiet, verbose, json, color)
+    raise typer.Exit(emulate.emulate(streams, tuple(bench or ()), seed=seed, host=host, port=port, free_run=free_run))
+
+
 # -- around every command -----------------------------------------------------------------------------------------------------------------
 
 

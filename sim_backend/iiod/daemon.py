@@ -42,6 +42,7 @@ class Daemon:
         fronts: list[FrontEnd] = []
         self.boards: dict[str, Board] = {radio["name"]: board(self.world, radio, fronts) for radio in site["radios"]}
         self._doors: dict[str, Door] = {}
+        self._ended = threading.Event()
 
     def __enter__(self) -> Daemon:
         self.start()
@@ -67,6 +68,7 @@ class Daemon:
 
     def start(self) -> None:
         """Listen. OSError for an address that is taken; then nothing listens."""
+        self._ended.clear()
         try:
             for number, (name, one) in enumerate(self.boards.items()):
                 self._doors[name] = Door(one, self.pace, self._host, self._port + number if self._port else 0)
@@ -74,8 +76,13 @@ class Daemon:
             self.stop()
             raise
 
+    def wait(self) -> None:
+        """Until `stop` is called, or a signal ends the waiting."""
+        self._ended.wait()
+
     def stop(self, timeout_s: float = 5.0) -> None:
         """End every connection, and so every transmission. Twice is fine."""
+        self._ended.set()
         doors, self._doors = self._doors, {}
         for door in doors.values():
             door.close()

@@ -50,7 +50,7 @@ def test_commands_are_grouped_by_what_one_wants(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    "later", ["doctor", "calibrate", "where", "stop", "design", "sweep", "emulate", "keys"]
+    "later", ["doctor", "calibrate", "where", "stop", "design", "sweep", "keys"]
 )
 def test_what_does_not_exist_yet_is_no_command(later: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = hil(later, capsys=capsys)
