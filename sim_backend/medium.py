@@ -101,7 +101,8 @@ class Medium:
     ) -> list[Part]:
         """What a transmission adds: runs of blocks [begin, end), and the call that adds any blocks [low, high) of them."""
         pair, scene = (airing.radio, tuning.radio), self._scene
-        relation = self._related(tuning, airing, window, window.whole, window.fraction)
+        cells = course(airing.oscillator, window.first_cell, window.cells.shape[0])
+        relation = self._related(tuning, airing, window, cells, window.whole, window.fraction)
         gate = self._gate(airing, tuning)
         count = window.station_whole.size
         runs = self._stretches(airing, tuning, window, instants[:count])
@@ -130,7 +131,7 @@ class Medium:
             low, high = (window.offset + begin) // window.stride, -(-(window.offset + end) // window.stride)
             there, then = window.station_whole[low : high + 1], window.station_fraction[low : high + 1]
             near = Rays(found.delay[low : high + 1], found.gain[low : high + 1])
-            relation = self._related(tuning, airing, window, there, then)
+            relation = self._related(tuning, airing, window, cells, there, then)
             sides = _unfolded(near, relation, airing, table) if plan is None else _factored(near, plan, relation, airing, table)
             sides = tuple(window.between(side, low, begin, end) for side in sides)
 
@@ -152,12 +153,12 @@ class Medium:
         return parts
 
     @staticmethod
-    def _related(tuning: Tuning, airing: Airing, window: Window, whole: Ints, fraction: Floats) -> Floats:
+    def _related(tuning: Tuning, airing: Airing, window: Window, cells: Floats, whole: Ints, fraction: Floats) -> Floats:
         tx, rx = airing.oscillator, tuning.oscillator
         relation = np.empty((6, whole.size))
         kernels.relate(
-            rx.head, window.cells, tuning.carrier, tx.head, course(tx, window.first_cell, window.cells.shape[0]), airing.carrier,
-            airing.rate, airing.first_tick, airing.program.period, window.first_cell, whole, fraction, relation,
+            rx.head, window.cells, tuning.carrier, tx.head, cells, airing.carrier, airing.rate, airing.first_tick,
+            airing.program.period, window.first_cell, whole, fraction, relation,
         )  # fmt: skip
         return relation
 

@@ -20,7 +20,7 @@ TURN = 32  # samples between phasors restarted from float64
 DRIFT = 0.004  # table samples: the drift over which interpolator weights may be taken as linear (-110 dB at 0.2 of the grid)
 LOW_RATE = 1_920_000  # Hz of the grid of phase noise
 
-_f32, _u32 = np.float32, np.uint32
+_f32 = np.float32
 _HALF = _f32(0.5)
 
 
@@ -100,15 +100,21 @@ def _turns(cycles, growth, bent, small, turn):
 
 @njit("void(f4[::1],f8,f8,f4[::1])", **COMPILE)
 def _wobble(track, position, step, out):
-    """Phase noise between the points of a track, linearly, at position, position + step, ...; writes `out`."""
+    """Phase noise between the points of a track, linearly, at position, position + step, ...; writes `out`. A ramp from point to point."""
     base = math.floor(position)
     track = track[int(base) :]
-    p = _f32(position - base)
-    d = _f32(step)
-    for m in range(out.size):
-        q = p + _f32(m) * d
-        k = _u32(q)
-        out[m] = track[k] + (q - _f32(k)) * (track[k + _u32(1)] - track[k])
+    position -= base
+    begin = k = 0
+    while begin < out.size:
+        end = min(int(math.ceil((k + 1 - position) / step)), out.size)
+        rise = track[k + 1] - track[k]
+        at = track[k] + _f32(position + begin * step - k) * rise
+        rise *= _f32(step)
+        ramp = out[begin:end]
+        for m in range(ramp.size):
+            ramp[m] = at + _f32(m) * rise
+        begin = max(begin, end)
+        k += 1
 
 
 @njit("void(i8[::1],f8[::1],i8,f4[::1],f4[::1])", **COMPILE)
