@@ -11,7 +11,7 @@ import io
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from hashlib import sha512
 from pathlib import Path
@@ -57,6 +57,7 @@ class RunWriter:
         self._timing = Growing(folder / "timing.jsonl", self.name)
         self._log = Growing(folder / "log.txt", self.name)
         self._results: Growing | None = None
+        self._hands = ThreadPoolExecutor(_HANDS, thread_name_prefix="record")  # hashing, writing and waiting for disks let go of the interpreter
 
     # ---- beginning and end
 
@@ -140,6 +141,7 @@ class RunWriter:
 
     def close(self) -> None:
         """Closes the files. A run that is closed without `end` reads as interrupted. Closing twice is fine."""
+        self._hands.shutdown()
         for growing in (self._events, self._timing, self._log, self._results):
             if growing is not None:
                 growing.close()
@@ -202,10 +204,10 @@ class RunWriter:
         return file, digest
 
     def captures(self, several: Mapping[str, tuple[Capture, Mapping[str, Any]]]) -> dict[str, tuple[str, str]]:
-        """Records captures side by side (hashing and writing let go of the interpreter): name -> (capture, what else `capture` takes)."""
-        with ThreadPoolExecutor(_HANDS) as pool:
-            made = {name: pool.submit(self.capture, name, capture, **rest) for name, (capture, rest) in several.items()}
-            return {name: future.result() for name, future in made.items()}
+        """Records captures side by side: name -> (capture, what else `capture` takes). After an error the others are whole or absent."""
+        made = {name: self._hands.submit(self.capture, name, capture, **rest) for name, (capture, rest) in several.items()}
+        wait(made.values())
+        return {name: future.result() for name, future in made.items()}
 
     def design(self, round: int, designer: str, design: Any, extras: Mapping[str, Any] | None = None, *, step: str = "") -> tuple[str, str]:
         """Stores a `hil.knowledge.Design` and what it was made from as designs/rNNN-DESIGNER[-STEP].npz. Returns (file, SHA-512).
@@ -293,9 +295,10 @@ class RunWriter:
 
     def _flush(self) -> None:
         grown = [growing for growing in (self._results, self._timing, self._log, self._events) if growing is not None]
-        with ThreadPoolExecutor(_HANDS) as pool:  # one turn of the disk takes them all
-            for done in [pool.submit(growing.to_disk) for growing in grown]:
-                done.result()
+        made = [self._hands.submit(growing.to_disk) for growing in grown]  # one turn of the disk takes them all
+        wait(made)
+        for future in made:
+            future.result()
 
     def _write_sums(self) -> None:
         lines = []
