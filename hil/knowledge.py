@@ -93,7 +93,7 @@ class Knowledge:
     radius: NDArray[np.float64] | None = None
     paths: Mapping[tuple[int, int], FieldResponse] = field(default_factory=dict)
     target: Estimate | None = None  # value (3,) metres in the world frame; the scenario's prior before the first echo
-    moving: NDArray[np.float64] | None = None  # (transmitter, user) power of what moves in a link; in `radius`, not in `paths`
+    moving: NDArray[np.float64] | None = None  # (transmitter, user) by how much what moves may be off, norm over root of antennas; in `radius`
     records: tuple[str, ...] = ()
 
 

@@ -21,12 +21,14 @@ from hil.clock import Instant
 from hil.errors import HilError, InputError
 
 __all__ = [
-    "Ball", "Box", "Ellipse", "Reach", "add_hard", "ball_factor", "ball_factor_estimated", "ball_radius", "box", "box_factor", "csi_ball",
-    "disc", "disc_factor", "each", "ellipse", "ellipsoid_factor", "interval_factor", "real_radius", "unvisited_ball", "variance_upper_factor",
+    "Ball", "Box", "Ellipse", "Reach", "add_hard", "ball_around", "ball_factor", "ball_factor_estimated", "ball_radius", "box", "box_factor",
+    "csi_ball", "disc", "disc_factor", "each", "ellipse", "ellipsoid_factor", "interval_factor", "real_radius", "unvisited_ball",
+    "variance_upper_factor",
 ]  # fmt: skip
 
 GROWTH = 1.5  # times its first size, at which a set is refused unless told otherwise
 OLDEST_S = 1e5  # ages are not told beyond
+_LARGE_SHIFT = 1e4  # of a noncentral chi-square; beyond, both parts added are within a few percent of its quantile
 
 
 def _checked(confidence: float) -> float:
@@ -124,6 +126,25 @@ def real_radius(covariance: Any, confidence: float = 0.95, joint: int = 1, *, de
     covariance = _square(covariance)
     trace = np.trace(covariance, axis1=-2, axis2=-1)
     return _satterthwaite(trace, np.sum(covariance**2, axis=(-2, -1)), each(confidence, joint, dependent=dependent))
+
+
+def ball_around(covariance: Any, hard: Any, confidence: float = 0.95, joint: int = 1, *, dependent: bool = False) -> NDArray[np.float64]:
+    """Radius of a ball that holds e + m with `confidence` for every fixed m, ||m|| <= hard: smaller than both parts added, as a circular
+    error rarely points where m does. For an m that knows of e, `add_hard` is right.
+
+    covariance: (..., n, n) of e; hard: (...). Quantile of noncentral chi-square, exact for v I; unequal eigenvalues are taken as fewer of
+    the largest, which errs upwards.
+    """
+    covariance = _square(covariance)
+    statistical = ball_radius(covariance, confidence, joint, dependent=dependent)
+    added = add_hard(statistical, hard)
+    largest = np.linalg.eigvalsh(covariance)[..., -1]
+    scale = np.where(largest > 0.0, largest, 1.0) / 2.0  # of each of the real squares
+    degrees = np.real(np.trace(covariance, axis1=-2, axis2=-1)) / scale
+    shift = np.asarray(hard, dtype=float) ** 2 / scale
+    square = special.chndtrix(each(confidence, joint, dependent=dependent), np.maximum(degrees, 1e-9), np.minimum(shift, _LARGE_SHIFT))
+    usable = (largest > 0.0) & (shift < _LARGE_SHIFT) & np.isfinite(square)
+    return np.where(usable, np.minimum(np.sqrt(scale * np.where(usable, square, 0.0)), added), added)
 
 
 def add_hard(statistical: Any, hard: Any) -> NDArray[np.float64]:

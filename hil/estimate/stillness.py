@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from hil.errors import InputError
 from hil.estimate.visits import delay_between
 
-__all__ = ["Looks", "Moving", "pool", "whereabouts"]
+__all__ = ["Looks", "Moving", "off", "pool", "whereabouts"]
 
 ROUNDS = 12  # of the fixed point in `whereabouts`
 FAINT = 1e-3  # cells below this share of the strongest are given up on the way
+FADING = 0.1  # variance over square mean of an echo's power as its source walks about: its parts do not stay in step
 ELSEWHERE = 0.1  # share of the power that is left spread over every direction and delay: it walks on
 
 
@@ -89,6 +90,23 @@ def pool(values: NDArray[np.complex128], variance: NDArray[np.float64], frequenc
     level = float(variance.mean())
     apart = (turned[-1] - turned[0]) / np.sqrt(2.0 * looks)
     return Looks(mean, noise, max(spread - level, 0.0), level / np.sqrt((looks - 1) * free), apart, 1.0 / looks)
+
+
+def off(power: NDArray[np.float64], visits: int, now: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """How far a channel in force may lie from the mean of two looks, for what moves: norm over root of antennas, shape of `power`.
+
+    power: of what moves, mean over `visits`, each of which scatters by 1/sqrt 2 of it with the phase its echo turned by, and from place to
+    place by `FADING`: taken one standard deviation high. now: `Looks.moving` of the two looks themselves, half the square of their
+    difference d. With echoes m1, m2 of norm m,
+    |m1 + m2|^2/4 = m^2 - |d|^2/4, so what differs much has already left the mean: at most m + sqrt(m^2 - now/2) is missing, between m and
+    2 m. None: before the looks, with the root mean square of that over phases.
+    """
+    power = np.asarray(power, dtype=float) * (1.0 + np.sqrt(0.5 / visits + FADING))
+    if now is None:
+        return (1.0 + np.sqrt(0.5)) * np.sqrt(power)
+    gone = np.asarray(now, dtype=float) / 2.0
+    power = np.maximum(power, gone)
+    return np.sqrt(power) + np.sqrt(power - gone)
 
 
 def whereabouts(apart: NDArray[np.complex128], variance: NDArray[np.float64], waves: NDArray[np.complex128], start: Moving) -> Moving:

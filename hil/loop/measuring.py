@@ -141,9 +141,9 @@ def _intact(
     if taken.radio in users:
         array, least = lab.transmitters[users.index(taken.radio)].name, LEAST_SYMBOLS
     else:
-        array = max(frames, key=lambda name: carrier.acquire(taken.capture, frames[name], near_hz=sounding.near(name, taken.radio)).metric)
+        array = max(frames, key=lambda name: carrier.acquire(taken.capture, frames[name], near_hz=sounding.clocks.near(name, taken.radio)).metric)
         least = int(np.ceil(SHORTEST_S * lab.numerology.sample_rate_hz / lab.numerology.symbol_samples))
-    whole = intact(taken.capture, frames[array], sounding.near(array, taken.radio), least)
+    whole = intact(taken.capture, frames[array], sounding.clocks.near(array, taken.radio), least)
     return whole, of_version(whole, frames[array], version, range(version - 1, max(version - 1 - STALE, 0), -1))
 
 
@@ -163,9 +163,13 @@ def _last(lab: Lab, takes: Mapping[str, Taken], look: Callable[[Taken], Clean]) 
 
 def _quality(lab: Lab, sounding: Sounding, taken: Taken, capture: Capture, found: Carrier, frame: MeasuringFrame, user: int) -> Quality:
     array = lab.transmitters[user].name
-    leaks = [sounding.near(other.name, taken.radio) for other in lab.transmitters if other.name != array]
+    leaks = [sounding.clocks.near(other.name, taken.radio) for other in lab.transmitters if other.name != array]
     capture, found, _ = cleaned(capture, frame, found, [hz for hz in leaks if hz is not None])
-    say(lab, replace(found.cfo, of=f"{array}-{lab.users[user]}", sources=(taken.file,)))
+    heard = replace(found.cfo, of=f"{array}-{lab.users[user]}", sources=(taken.file,))
+    say(lab, heard)
+    expected = sounding.clocks.heard(array, taken.radio, heard)
+    if expected is not None:
+        say(lab, expected)
     channel = lab.user_channel[lab.users[user]]
     scale = float(receive_scale(lab.capability[taken.radio], taken.capture.gain_db)[channel])
     return quality.measure(capture, frame, found, scale=scale, channel=channel)
@@ -191,7 +195,7 @@ def _locate(lab, sounding, design, taken, kept, frames, channels, prior, chains)
     lights = []
     for device, transmitter in enumerate(lab.transmitters):
         frame = frames[transmitter.name]
-        coarse = carrier.acquire(whole, frame, near_hz=sounding.near(transmitter.name, array.radio))
+        coarse = carrier.acquire(whole, frame, near_hz=sounding.clocks.near(transmitter.name, array.radio))
         sounded = channels[transmitter.name].get(array.radio)
         told = chains.get(transmitter.name)
         sent = np.ones(transmitter.elements) if told is None else told.balanced

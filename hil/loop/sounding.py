@@ -17,6 +17,7 @@ from hil.estimate.loss import Clean
 from hil.estimate.mirror import Spurs
 from hil.estimate.stillness import Looks, pool
 from hil.knowledge import Estimate
+from hil.loop.clocks import Clocks
 from hil.loop.intact import intact, sifted
 from hil.loop.lab import Lab, Taken
 from hil.waveform.amplitude import receive_scale
@@ -36,14 +37,14 @@ AGAIN = "-again"  # in the name of a capture that was taken a second time
 
 
 class Sounding:
-    """Prepared sounding frames, one version per access point, and the carriers known so far, which make the next acquisition short."""
+    """Prepared sounding frames, one version per access point, and the clocks heard so far, which make the next acquisition short."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.frames: dict[str, SoundingFrame] = {}
         self.versions: dict[str, int] = {}
         self.noise: dict[str, Estimate] = {}  # radio -> watts per tone, (channel,)
-        self._carriers: dict[tuple[str, str], float] = {}
+        self.clocks = Clocks(lab)
         self._kept: dict[str, Clean] = {}  # captures that were looked at and not yet understood
 
     @property
@@ -161,19 +162,15 @@ class Sounding:
         return channel.estimate(capture, frame, found, scale=scale, **more)
 
     def _intact(self, array: str, taken: Taken) -> Clean:
-        whole = intact(taken.capture, self.frames[array], self.near(array, taken.radio))
-        self._carriers.setdefault((array, taken.radio), whole.acquisition.cfo_hz)  # within 1 kHz: the next search is short already
+        whole = intact(taken.capture, self.frames[array], self.clocks.near(array, taken.radio))
+        self.clocks.acquired(array, taken.radio, whole.acquisition.cfo_hz)
         return whole
 
     def _carrier(self, array: str, radio: str, whole: Clean) -> Carrier:
         """Carrier of one access point at one receiver, remembered."""
         found = carrier.refine(whole.capture, self.frames[array], whole.acquisition)
-        self._carriers[array, radio] = found.cfo_hz
+        self.clocks.heard(array, radio, found.cfo)
         return found
-
-    def near(self, array: str, radio: str) -> float | None:
-        """Carrier offset of an access point at a receiver as last heard, hertz."""
-        return self._carriers.get((array, radio))
 
     def level_per_tone(self) -> Estimate:
         """(user,) noise in watts per tone at the users, from the idle capture."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hil import adversary, interrupts
 from hil.clock import Instant
 from hil.errors import HilError, Infeasible, SafeState
+from hil.estimate import stillness
 from hil.estimate.chains import ChainGains
 from hil.estimate.stillness import Looks
 from hil.knowledge import Design, Estimate, Knowledge
@@ -26,7 +27,7 @@ from hil.loop.resuming import Before
 from hil.loop.sounding import Sounding, sounded_knowledge
 from hil.loop.states import State
 from hil.systems.maxmin.problem import Problem, Rail
-from hil.uncertainty import add_hard, ball_radius
+from hil.uncertainty import ball_around, ball_radius
 
 WORTH_DB = 0.05  # a move must promise this much more than the last round did where the elements stand
 
@@ -344,27 +345,26 @@ class Trial:
     # -- knowledge -------------------------------------------------------------------------------------------------------------------------
 
     def _moving(self, links: dict[tuple[int, int], Looks]) -> NDArray[np.float64]:
-        """(transmitter, user) power of what moves: the mean of the exploring; where this round saw more than one echo's phase can explain,
-        which is twice its power, this round's."""
+        """(transmitter, user) by how much what moves may be off when the design is in force, from the exploring and this round's looks."""
         now = np.array([[links[t, u].moving for u in range(len(self.lab.users))] for t in range(len(self.lab.transmitters))])
-        return now if self.explored is None else np.where(now > 2.0 * self.explored.moving, now, self.explored.moving)
+        return stillness.off(*((now, 1) if self.explored is None else (self.explored.moving, self.explored.positions.shape[1])), now)
 
     def know(self, channel: Estimate | None, moving: NDArray[np.float64] | None = None) -> Knowledge:
-        """What a designer may see now. The ball around a channel: its estimate's error, and added to it what moves, twice its size, as the
-        moving echo was there with one phase when the channel was sounded and will be with another when the design is on the air."""
+        """What a designer may see now. The ball around a channel holds its estimate's error and what moves, as its echo was there with
+        one phase when the channel was sounded and will be with another when the design is on the air. moving: by how much it may be off."""
         lab = self.lab
         self._knowledge += 1
         confidence = lab.scenario.design.confidence
         radius = None
         if moving is None and self.explored is not None:
-            moving = self.explored.moving
+            moving = stillness.off(self.explored.moving, self.explored.positions.shape[1])
         if channel is not None:
             covariance = np.asarray(channel.covariance)
             joint = int(np.prod(covariance.shape[:3]))
             radius = noisy = ball_radius(covariance, confidence, joint=joint)
             least = ball_radius(channel.bound, confidence, joint=joint)
             if moving is not None:
-                radius = add_hard(radius, 2.0 * np.sqrt(covariance.shape[-1] * moving)[..., None])
+                radius = ball_around(covariance, np.sqrt(covariance.shape[-1]) * moving[..., None], confidence, joint=joint)
             for t, array in enumerate(lab.transmitters):
                 for u, user in enumerate(lab.users):
                     parts = {"noise": float(noisy[t, u].mean()), "moving": float((radius - noisy)[t, u].mean())}

@@ -1,4 +1,4 @@
-"""How far the clocks are apart and how fast that changes: carrier offset of each link over the run."""
+"""How far the clocks are apart and how fast that changes: carrier offset of each link over the run, and what its track expected."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Reading:
     sure: bool
 
 
-def tracks(run: Run) -> dict[str, list[Reading]]:
-    """link -> readings in the order of the run."""
+def tracks(run: Run, *of: str) -> dict[str, list[Reading]]:
+    """link -> readings in the order of the run, or what was expected of them: of "clock track"."""
     found: dict[str, list[Reading]] = {}
     for event in run.of("estimated"):
-        if event["what"] in ("carrier offset", "carrier") and event.get("unit") == "Hz" and event.get("value") is not None:
+        if event["what"] in (of or ("carrier offset", "carrier")) and event.get("unit") == "Hz" and event.get("value") is not None:
             value, std = (float(np.ravel(np.array(event.get(key) or 0.0, dtype=float))[0]) for key in ("value", "std"))
             sure = event.get("above_threshold") is not False
             found.setdefault(event["of"], []).append(Reading(float(event["t"]), value, std, str(event.get("designer") or ""), sure))
@@ -73,12 +73,13 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
         return None
     carrier = float(run.scenario.get("signal", {}).get("carrier_hz", 3.5e9))
     shown = list(every.items())[:4]
+    expected = tracks(run, "clock track")
     with look.figure(2.3) as fig:
         says = finding(every, carrier)
         top = look.title(fig, says)
         for column, (link, readings) in enumerate(shown):
             axes = fig.add_axes((0.085 + column * 0.915 / len(shown), 0.19, 0.915 / len(shown) - 0.055, top - 0.30))
-            _track(axes, readings)
+            _track(axes, readings, expected.get(link, []))
             middle = float(np.mean([one.hertz for one in readings]))
             look.panel_title(axes, f"{link}: {number(middle)} Hz, {number(middle / carrier * 1e6, 3)} ppm")
             axes.set_xlabel("s on the run's clock", labelpad=1.0)
@@ -87,9 +88,11 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
         return look.svg(fig, "clocks"), says
 
 
-def _track(axes: Axes, readings: list[Reading]) -> None:
-    """With 95 % bars, mostly smaller than the marker; below threshold hollow."""
+def _track(axes: Axes, readings: list[Reading], expected: list[Reading]) -> None:
+    """With 95 % bars, mostly smaller than the marker; below threshold hollow. Behind each, where the track expected it, 95 %."""
     middle = float(np.mean([one.hertz for one in readings]))
+    for one in expected:
+        axes.errorbar([one.at], [one.hertz - middle], yerr=[1.96 * one.std], color=look.FAINT, elinewidth=5.0, fmt="_", ms=5, zorder=1)
     axes.plot([one.at for one in readings], [one.hertz - middle for one in readings], color=look.SOFT, lw=0.8, zorder=2)
     for one in readings:
         shape = look.marker(one.designer) | ({} if one.sure else {"markerfacecolor": "white"})

@@ -65,6 +65,21 @@ def test_two_looks_tell_how_much_moves_and_a_still_room_moves_nothing():
     assert stillness.pool(both[:1], np.full((1, 4), 1.0), TONES).apart is None
 
 
+def test_no_phase_of_an_echo_leaves_what_may_be_off_and_turned_echoes_leave_half():
+    m, steady = 0.3, 1.0 / (1.0 + np.sqrt(stillness.FADING))  # of many visits, and no fading between then and now
+    for turned in np.linspace(0.0, 2.0 * np.pi, 25):
+        first, second = m, m * np.exp(1j * turned)
+        now = abs(first - second) ** 2 / 2.0  # what `pool` calls moving
+        reach = stillness.off(steady * m**2, 10**12, now)
+        later = m * np.exp(1j * np.linspace(0.0, 2.0 * np.pi, 361))
+        furthest = np.abs(later - (first + second) / 2.0).max()
+        assert furthest <= reach + 1e-9
+        assert furthest >= reach - 1e-3 * m  # and nothing smaller would hold
+    assert stillness.off(steady * m**2, 10**12, 2.0 * m**2) == pytest.approx(m, rel=2e-3)
+    assert stillness.off(m**2, 8) > stillness.off(m**2, 10**12)  # a mean of few visits may be low
+    assert stillness.off(0.0, 8, 2.0 * m**2) == pytest.approx(m)  # what is seen now counts, whatever was seen before
+
+
 def test_looks_of_other_shapes_are_refused():
     with pytest.raises(InputError):
         stillness.pool(np.zeros((2, 4, 384), complex), np.ones((3, 4)), TONES)

@@ -88,6 +88,28 @@ def test_hard_part_is_added_not_squared():
     assert np.mean(np.abs(e) <= np.hypot(radius, hard)) < 0.90
 
 
+@pytest.mark.parametrize("eigenvalues", [(1.0, 1.0, 1.0, 1.0), (2.0, 1.0, 0.5, 0.5), (1.0, 0.01, 0.01, 0.01)])
+@pytest.mark.parametrize("hard", [0.0, 0.5, 2.0, 8.0])
+def test_ball_around_a_hard_part_that_knows_nothing_of_the_error(eigenvalues, hard):
+    covariance = np.diag(eigenvalues).astype(complex)
+    radius = sets.ball_around(covariance, hard)
+    assert radius <= sets.add_hard(sets.ball_radius(covariance), hard)
+    rng = np.random.default_rng(5)
+    e = (rng.standard_normal((100_000, 4)) + 1j * rng.standard_normal((100_000, 4))) * np.sqrt(np.array(eigenvalues) / 2.0)
+    worst = e + np.array([hard, 0, 0, 0])  # along the largest eigenvalue
+    share = np.mean(np.linalg.norm(worst, axis=1) <= radius)
+    assert share >= 0.95 - 0.0018  # 99 % of 100 000 draws
+    if len(set(eigenvalues)) == 1:
+        assert share <= 0.95 + 0.0018
+    assert np.mean(np.linalg.norm(e + np.array([0, hard, 0, 0]), axis=1) <= radius) >= 0.95 - 0.0018
+
+
+def test_ball_around_nothing_hard_or_nothing_else():
+    assert sets.ball_around(np.eye(4), 0.0, 0.9, joint=3) == pytest.approx(sets.ball_radius(np.eye(4), 0.9, joint=3), rel=1e-9)
+    assert sets.ball_around(np.zeros((4, 4)), 2.0) == 2.0
+    assert sets.ball_around(1e-12 * np.eye(4), 2.0) == pytest.approx(2.0, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     "call",
     [

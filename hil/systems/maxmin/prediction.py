@@ -39,10 +39,10 @@ def predicted_channel(problem: Problem, knowledge: Knowledge) -> tuple[NDArray[n
 
 
 def moving_radius(problem: Problem, knowledge: Knowledge) -> NDArray[np.float64]:
-    """(transmitter, user) hard part of a ball: what moves was there with one phase and will be there with another, twice its norm."""
+    """(transmitter, user) hard part of a ball: what moves was there with one phase and will be there with another."""
     if knowledge.moving is None:
         return np.zeros((len(problem.arrays), problem.users))
-    return 2.0 * np.sqrt(problem.elements * np.asarray(knowledge.moving))
+    return np.sqrt(problem.elements) * np.asarray(knowledge.moving)
 
 
 def joint_factor(problem: Problem, confidence: float) -> float:
