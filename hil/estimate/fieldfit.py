@@ -10,20 +10,24 @@ unresolved energy.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+from scipy.linalg import lapack
 
-from hil.estimate.sources import DelayBasis, Sources, Weights, excess, respond, units
+from hil.estimate import fieldrows
+from hil.estimate.sources import DelayBasis, Sources, Weights, units
 
 CURVATURE, CURVATURE_STD = 0.1, 0.15  # 1/m, prior: ten metres away; a metre and a half is three standard deviations off
 CURVATURES = (-0.05, 1.2)  # 1/m, nothing is behind the horizon; slightly less than 0 only for the sake of a smooth search
 TAPER_STD = 0.06  # 1/m, prior: c/R of a source at the end of the room
 PER_PATH = 6
+FELT = 1e-4  # of the channel's power
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Observations:
     """What was measured, aligned and projected. The rows of a visit follow one another, equally many in each."""
 
@@ -38,10 +42,12 @@ class Observations:
     position_std: float
     chain_prior: NDArray[np.float64] | None = None  # precision of Re, Im of the elements 1, 2, ... about chain gain 1; None: all are 1
     echo: NDArray[np.complex128] | None = None  # (visit, rows of a visit x dimension, factor): covariance echo echo^H on top of the noise
+    _weight: NDArray[np.float64] = field(init=False, default_factory=lambda: np.ones((1, 1)))  # (row, dimension) one over the noise's size
     _axes: NDArray[np.complex128] | None = field(init=False, default=None)  # of the echo, after the noise is white: orthonormal
     _share: NDArray[np.float64] | None = field(init=False, default=None)  # (visit, factor) echo over noise along them
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_weight", 1.0 / np.sqrt(self.variance))
         if self.echo is None:
             return
         scaled = self.echo / np.sqrt(np.broadcast_to(self.variance, self.values.shape)).reshape(*self.echo.shape[:2], 1)
@@ -53,24 +59,35 @@ class Observations:
         object.__setattr__(self, "_share", share * usable)
 
     def white(self, entries: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Entries (row, dimension, ...) times the symmetric inverse root of the error's covariance: errors become white, of variance 1."""
-        trailing = entries.ndim - 2
-        scaled = entries / np.sqrt(self.variance).reshape(*self.variance.shape, *trailing * (1,))
+        """Entries (..., row, dimension) times the symmetric inverse root of the error's covariance: errors become white, of variance 1."""
+        scaled = entries * self._weight
         if self._axes is None or self._share is None:
             return scaled
-        by_visit = scaled.reshape(*self._axes.shape[:2], -1)
+        by_visit = np.moveaxis(scaled.reshape(len(scaled), *self._axes.shape[:2]), 0, 2)
         along = np.conj(np.swapaxes(self._axes, 1, 2)) @ by_visit
-        return (by_visit - self._axes @ ((1.0 - 1.0 / np.sqrt(1.0 + self._share))[..., None] * along)).reshape(entries.shape)
+        back = by_visit - self._axes @ ((1.0 - 1.0 / np.sqrt(1.0 + self._share))[..., None] * along)
+        return np.ascontiguousarray(np.moveaxis(back, 2, 0)).reshape(entries.shape)
 
-    @property
+    @cached_property
+    def level(self) -> float:
+        """Mean channel power per tone, noise taken off."""
+        power = np.mean(np.abs(self.values) ** 2) - np.mean(self.variance)
+        return float(max(power, 0.01 * np.mean(np.abs(self.values) ** 2)) * self.basis.dimension / self.basis.frequencies.size)
+
+    @cached_property
+    def size(self) -> float:
+        """Root of the mean power per tone, noise and all."""
+        return float(np.sqrt(np.mean(np.abs(self.values) ** 2) * self.basis.dimension / self.basis.frequencies.size)) or 1.0
+
+    @cached_property
     def visits(self) -> int:
         return int(self.visit.max()) + 1
 
-    @property
+    @cached_property
     def elements(self) -> int:
         return int(self.element.max()) + 1
 
-    @property
+    @cached_property
     def displacements(self) -> int:
         return int(self.displacement.max()) + 1 if self.position_std > 0.0 else 0
 
@@ -100,7 +117,7 @@ def scales(state: State, seen: Observations) -> NDArray[np.float64]:
     """Natural size of each parameter, so that the normal matrix is well conditioned."""
     span = max(float(np.ptp(seen.positions)), seen.wavelength)
     width = max(float(np.ptp(seen.basis.frequencies)), 1.0)
-    level = float(np.sqrt(np.mean(np.abs(seen.values) ** 2) / max(_atom_power(seen), 1e-300))) or 1.0
+    level = seen.size
     path = [seen.wavelength / span, 8.0 * seen.wavelength / span**2, 1.0 / width, 1.0 / span, level, level]
     others = seen.visits - 1
     return np.concatenate(
@@ -114,80 +131,83 @@ def _chained(seen: Observations) -> int:
     return 0 if seen.chain_prior is None else 2 * (seen.elements - 1)
 
 
-def _atom_power(seen: Observations) -> float:
-    """Mean power of a unit path per entry of the basis."""
-    return seen.basis.frequencies.size / seen.basis.dimension
-
-
-def level_of(seen: Observations) -> float:
-    """Mean channel power per tone, noise taken off."""
-    power = np.mean(np.abs(seen.values) ** 2) - np.mean(seen.variance)
-    return float(max(power, 0.01 * np.mean(np.abs(seen.values) ** 2)) / _atom_power(seen))
-
-
-def _at(state: State, seen: Observations) -> NDArray[np.float64]:
+def at(state: State, seen: Observations) -> NDArray[np.float64]:
     return seen.positions + state.moved[seen.displacement] if state.moved.size else seen.positions
 
 
-def model(state: State, seen: Observations) -> NDArray[np.complex128]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Weak:
+    """The unresolved field as a fit sees it, linear in its gains, with elements where they are taken to stand."""
+
+    columns: NDArray[np.complex128]  # (wave, row, dimension), of unit gain, phases and chains left out
+    rows: NDArray[np.float64]  # (2 wave, 2 row dimension) white, per scaled parameter
+    gram: NDArray[np.float64]  # (2 wave, 2 wave)
+
+    @classmethod
+    def of(cls, state: State, seen: Observations) -> Weak:
+        unit = np.swapaxes(units(state.waves, at(state, seen), state.delays[seen.visit], seen.basis, seen.wavelength), 0, 1)
+        white = seen.white(unit * state.turn(seen)) * (np.sqrt(2.0) * scales(state, seen)[-1])
+        rows = np.concatenate([white, 1j * white]).reshape(2 * len(unit), -1).view(np.float64)
+        return cls(unit, rows, rows @ rows.T)
+
+    def value(self, state: State, seen: Observations) -> NDArray[np.complex128]:
+        return state.turn(seen) * np.tensordot(state.waves.gains, self.columns, axes=1)
+
+    @staticmethod
+    def felt(state: State, seen: Observations) -> bool:
+        """Whether it is so strong that it must follow the elements while a fit is refined, and pulls at their places."""
+        return state.wave_variance * state.waves.count > FELT * seen.level
+
+
+def model(state: State, seen: Observations, weak: Weak | None = None) -> NDArray[np.complex128]:
     """(row, dimension) as the state predicts it."""
-    sources = state.sources.joined(state.waves)
-    weights = Weights(sources, _at(state, seen), state.delays[seen.visit], seen.wavelength)
-    return state.turn(seen) * weights.value(seen.basis.atoms(sources.delays, 4))
+    g, c, bend, delays, taper = state.sources
+    shifts, turn = state.delays[seen.visit], state.turn(seen)[:, 0]
+    paths = fieldrows.value(g, c, bend, taper, seen.basis.near(delays, 4), at(state, seen), shifts, turn, seen.wavelength)
+    if not state.waves.count:
+        return paths
+    return paths + (weak or Weak.of(state, seen)).value(state, seen)
 
 
-def jacobian(state: State, seen: Observations) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """Model (row, dimension) and its derivatives (row, dimension, parameter)."""
-    sources = state.sources.joined(state.waves)
-    positions, shifts = _at(state, seen), state.delays[seen.visit]
-    atoms = seen.basis.atoms(sources.delays, 5)
-    weights = Weights(sources, positions, shifts, seen.wavelength)
-    turn = state.turn(seen)
-    value, late, along = (turn * part(atoms) for part in (weights.value, weights.late, weights.along))
-    rows, dimension = value.shape
-    paths, others, moved, waves = state.sources.count, seen.visits - 1, state.moved.size, state.waves.count
-    cuts = np.cumsum([PER_PATH * paths, others, others, moved, _chained(seen), 2 * waves])
-    slopes = np.zeros((rows, dimension, cuts[-1]), complex)
-    answer = respond(state.sources, positions, shifts, seen.basis, seen.wavelength)
-    own, gains = slopes[..., : cuts[0]].reshape(rows, dimension, paths, PER_PATH), state.sources.gains
-    for slot, part in enumerate((answer.cosine, answer.curvature, answer.late, answer.taper)):
-        own[..., slot] = np.swapaxes(part * (turn * gains)[..., None], 1, 2)
-    own[..., 4] = np.swapaxes(answer.unit * turn[..., None], 1, 2)
-    own[..., 5] = 1j * own[..., 4]
-    slopes[..., : cuts[0]] = own.reshape(rows, dimension, -1)
+def jacobian(state: State, seen: Observations, weak: Weak | None = None) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Model (row, dimension) and its derivatives (parameter, row, dimension), those along the waves' gains left out."""
+    g, c, bend, delays, taper = state.sources
+    positions, shifts, turn = at(state, seen), state.delays[seen.visit], state.turn(seen)[:, 0]
+    rows, dimension = seen.values.shape
+    others, moved = seen.visits - 1, state.moved.size
+    cuts = np.cumsum([PER_PATH * g.size, others, others, moved, _chained(seen)])
+    slopes = np.zeros((cuts[-1], rows, dimension), complex)
+    late, along = np.empty((2, rows, dimension), complex)
+    value = fieldrows.slopes(g, c, bend, taper, seen.basis.near(delays, 5), positions, shifts, turn, seen.wavelength, slopes[: cuts[0]], late, along)
+    if state.waves.count:
+        value = value + (weak or Weak.of(state, seen)).value(state, seen)
+        if Weak.felt(state, seen):
+            weights, atoms = Weights(state.waves, positions, shifts, seen.wavelength), seen.basis.near(state.waves.delays, 5)
+            late, along = (sum_ + turn[:, None] * part for sum_, part in ((late, weights.late(atoms)), (along, weights.along(atoms))))
     row, mine = np.arange(rows), seen.visit > 0
-    slopes[row[mine], :, cuts[0] + seen.visit[mine] - 1] = 1j * value[mine]
-    slopes[row[mine], :, cuts[1] + seen.visit[mine] - 1] = late[mine]
+    slopes[cuts[0] + seen.visit[mine] - 1, row[mine]] = 1j * value[mine]
+    slopes[cuts[1] + seen.visit[mine] - 1, row[mine]] = late[mine]
     if moved:
-        slopes[row, :, cuts[2] + seen.displacement] = along
+        slopes[cuts[2] + seen.displacement, row] = along
     if seen.chain_prior is not None:
         behind = seen.element > 0
         number = cuts[3] + 2 * (seen.element[behind] - 1)
-        slopes[row[behind], :, number] = value[behind] / state.chains[seen.element[behind], None]
-        slopes[row[behind], :, number + 1] = 1j * slopes[row[behind], :, number]
-    if waves:
-        unit = np.swapaxes(units(state.waves, positions, shifts, seen.basis, seen.wavelength) * turn[..., None], 1, 2)
-        slopes[..., cuts[4] : cuts[4] + waves] = unit
-        slopes[..., cuts[4] + waves :] = 1j * unit
+        slopes[number, row[behind]] = value[behind] / state.chains[seen.element[behind], None]
+        slopes[number + 1, row[behind]] = 1j * slopes[number, row[behind]]
     return value, slopes
 
 
 def prior(state: State, seen: Observations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precision (parameter, parameter), 0 where nothing is known, and how far each parameter stands from its prior mean."""
+    """Precision of every parameter, 0 where nothing is known, and how far each stands from its prior mean; of the chain gains only the
+    latter, `chain_prior` is the other."""
     others, paths, s = seen.visits - 1, state.sources.count, state.sources
-    room = 8.0 * level_of(seen)  # E|g|^2: wide, only to stop two close paths from growing against each other
+    room = 8.0 * seen.level  # E|g|^2: wide, only to stop two close paths from growing against each other
     path = np.tile([0.0, CURVATURE_STD**-2, 0.0, TAPER_STD**-2, 2.0 / room, 2.0 / room], paths)
-    away = np.column_stack(
-        [np.zeros(paths), s.curvatures - CURVATURE, np.zeros(paths), s.tapers, s.gains.real, s.gains.imag]
-    ).ravel()
+    away = np.column_stack([np.zeros(paths), s.curvatures - CURVATURE, np.zeros(paths), s.tapers, s.gains.real, s.gains.imag]).ravel()
     wave = 2.0 / state.wave_variance if state.waves.count else 0.0
     still = np.full(state.moved.size, seen.position_std**-2 if state.moved.size else 0.0)
-    precision = np.diag(np.concatenate([path, np.zeros(2 * others), still, np.zeros(_chained(seen)), np.full(2 * state.waves.count, wave)]))
-    chains = np.zeros(0)
-    if seen.chain_prior is not None:
-        chains = (state.chains[1:] - 1.0).view(np.float64)
-        own = slice(path.size + 2 * others + still.size, path.size + 2 * others + still.size + chains.size)
-        precision[own, own] = seen.chain_prior
+    precision = np.concatenate([path, np.zeros(2 * others), still, np.zeros(_chained(seen)), np.full(2 * state.waves.count, wave)])
+    chains = (state.chains[1:] - 1.0).view(np.float64) if seen.chain_prior is not None else np.zeros(0)
     return precision, np.concatenate([away, np.zeros(2 * others), state.moved, chains, state.waves.gains.real, state.waves.gains.imag])
 
 
@@ -210,11 +230,15 @@ def stepped(state: State, step: NDArray[np.float64]) -> State:
     )  # fmt: skip
 
 
-def cost(state: State, seen: Observations) -> float:
+def cost(state: State, seen: Observations, weak: Weak | None = None) -> float:
     """Minus twice the log posterior, up to a constant."""
     precision, away = prior(state, seen)
-    misfit = np.abs(seen.white(seen.values - model(state, seen))) ** 2
-    return float(2.0 * misfit.sum() + away @ precision @ away)
+    misfit = seen.white((seen.values - model(state, seen, weak))[None])
+    chained = 0.0
+    if seen.chain_prior is not None:
+        off = (state.chains[1:] - 1.0).view(np.float64)
+        chained = off @ seen.chain_prior @ off
+    return float(2.0 * np.vdot(misfit, misfit).real + precision @ away**2 + chained)
 
 
 def tempered(state: State, seen: Observations, share: float) -> Observations:
@@ -227,48 +251,64 @@ def tempered(state: State, seen: Observations, share: float) -> Observations:
 class Linear:
     """The fit linearised at a state: real rows of unit variance, scaled parameters."""
 
-    rows: NDArray[np.float64]  # (2 row dimension, parameter)
+    strong: NDArray[np.float64]  # (parameter but for waves, 2 row dimension), real and imaginary parts in turn
+    weak: NDArray[np.float64]  # (2 wave, 2 row dimension)
     residual: NDArray[np.float64]
-    precision: NDArray[np.float64]  # (parameter, parameter)
-    away: NDArray[np.float64]
+    prior: NDArray[np.float64]  # (parameter,) diagonal of the prior's precision
     scale: NDArray[np.float64]
+    information: NDArray[np.float64]
+    slope: NDArray[np.float64]  # half the log posterior's derivative with respect to the scaled parameters
 
     @property
-    def information(self) -> NDArray[np.float64]:
-        return self.rows.T @ self.rows + self.precision
-
-    @property
-    def slope(self) -> NDArray[np.float64]:
-        """Half the log posterior's derivative with respect to the scaled parameters."""
-        return self.rows.T @ self.residual - self.precision @ self.away
+    def columns(self) -> NDArray[np.float64]:
+        return np.concatenate([self.strong, self.weak]) if len(self.weak) else self.strong
 
 
-def linearise(state: State, seen: Observations) -> Linear:
-    value, slopes = jacobian(state, seen)
+def linearise(state: State, seen: Observations, weak: Weak | None = None) -> Linear:
+    weak = (weak or Weak.of(state, seen)) if state.waves.count else None
+    value, slopes = jacobian(state, seen, weak)
     scale = scales(state, seen)
-    slopes = seen.white(slopes).reshape(-1, scale.size) * (np.sqrt(2.0) * scale)
-    residual = np.sqrt(2.0) * seen.white(seen.values - value).ravel()
+    own = np.sqrt(2.0) * scale[: len(slopes)]
+    columns = (seen.white(slopes) * own[:, None, None]).reshape(len(slopes), -1).view(np.float64)
+    residual = np.sqrt(2.0) * seen.white((seen.values - value)[None]).ravel().view(np.float64)
     precision, away = prior(state, seen)
-    stacked = np.concatenate([slopes.real, slopes.imag])
-    return Linear(stacked, np.concatenate([residual.real, residual.imag]), precision * np.outer(scale, scale), away / scale, scale)
+    precision = precision * scale**2
+    slope = -precision * away / scale
+    information = np.diag(precision)
+    count = len(slopes)
+    information[:count, :count] += columns @ columns.T
+    slope[:count] += columns @ residual
+    if seen.chain_prior is not None:
+        information[count - _chained(seen) : count, count - _chained(seen) : count] += seen.chain_prior
+        slope[count - _chained(seen) : count] -= seen.chain_prior @ (state.chains[1:] - 1.0).view(np.float64)
+    if weak is not None:
+        information[count:, :count] = weak.rows @ columns.T
+        information[:count, count:] = information[count:, :count].T
+        information[count:, count:] += weak.gram
+        slope[count:] += weak.rows @ residual
+    return Linear(columns, weak.rows if weak is not None else np.zeros((0, residual.size)), residual, precision, scale, information, slope)
 
 
 def refine(state: State, seen: Observations, steps: int = 8, tolerance: float = 1e-3) -> tuple[State, float]:
     """Levenberg-Marquardt on every parameter of the state; returns it with its cost."""
-    best = cost(state, seen)
+    weak = Weak.of(state, seen) if state.waves.count else None
+    best = cost(state, seen, weak)
     damping = 1e-4
     for _ in range(steps):
-        here = linearise(state, seen)
-        information = here.information
-        slope = here.slope
+        here = linearise(state, seen, weak)
+        slope, size = here.slope, np.diag(here.information) + 1e-9
         gain = 0.0
         for _ in range(6):
-            damped = information + np.diag(damping * (np.diag(information) + 1e-9))
-            step = linalg.solve(damped, slope, assume_a="pos", check_finite=False) * here.scale
-            trial = stepped(state, step)
-            value = cost(trial, seen)
+            damped = here.information.copy()
+            damped.flat[:: len(damped) + 1] += damping * size
+            _, step, failed = lapack.dposv(damped, slope, lower=True, overwrite_a=True)
+            trial = stepped(state, step * here.scale)
+            value = cost(trial, seen, weak) if failed == 0 else np.inf
             if value < best:
                 gain, best, state, damping = best - value, value, trial, max(damping / 10.0, 1e-9)
+                if weak is not None and Weak.felt(state, seen):
+                    weak = Weak.of(state, seen)
+                    best = cost(state, seen, weak)
                 break
             damping *= 10.0
         if gain < tolerance:
@@ -276,78 +316,27 @@ def refine(state: State, seen: Observations, steps: int = 8, tolerance: float = 
     return state, best
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Search:
-    """The grid on which the next path is looked for."""
-
-    cosines: NDArray[np.float64]
-    curvatures: NDArray[np.float64]
-    delays: NDArray[np.float64]
-    cells: float  # independent ones, for the false-alarm rate
-
-
-def strongest(state: State, seen: Observations, search: Search) -> tuple[float, tuple[complex, float, float, float]]:
-    """Peak over the grid of |s^H r|^2/||s||^2 (noise alone: unit exponential per cell), and the path there."""
-    residual = seen.values - model(state, seen)
-    turn = state.turn(seen)
-    weight = 1.0 / np.broadcast_to(seen.variance, residual.shape)
-    atoms = seen.basis.atoms(search.delays)[0]  # (delay, dimension)
-    cosine, bend = (a.ravel() for a in np.meshgrid(search.cosines, search.curvatures, indexing="ij"))
-    grid = Sources(np.ones(cosine.size, complex), cosine, bend, *np.zeros((2, cosine.size)))
-    positions = _at(state, seen)
-    steering = np.exp(-2j * np.pi / seen.wavelength * excess(positions, grid.cosines, grid.curvatures)[0])  # (row, cell)
-    match = steering.conj().T @ ((turn.conj() * residual * weight) @ atoms.conj().T)  # (cell, delay)
-    energy = np.broadcast_to(np.abs(atoms) ** 2 @ (np.abs(turn) ** 2 * weight).sum(axis=0), match.shape)
-    if seen._axes is not None and seen._share is not None:  # what the echo's covariance takes off both
-        echoed = seen._axes * np.sqrt(weight).reshape(*seen._axes.shape[:2], 1)
-        visits, _, factors = echoed.shape
-        taken = seen._share / (1.0 + seen._share)
-        heard = np.einsum("vmk,vm->vk", echoed.conj(), residual.reshape(visits, -1))
-        by_delay = np.einsum("vndk,td->vnkt", echoed.reshape(visits, -1, weight.shape[1], factors).conj(), atoms)
-        waves = (steering * turn).reshape(visits, -1, cosine.size)
-        through = np.swapaxes(waves, 1, 2) @ by_delay.reshape(visits, waves.shape[1], -1)
-        through = through.reshape(visits, cosine.size, factors, -1)
-        match = match - np.einsum("vckt,vk->ct", through.conj(), taken * heard)
-        energy = np.maximum(energy - np.einsum("vckt,vk->ct", np.abs(through) ** 2, taken), 1e-6 * energy)
-    peak = np.abs(match) ** 2 / energy
-    cell, late = np.unravel_index(np.argmax(peak), peak.shape)
-    gain = complex(match[cell, late] / energy[cell, late])
-    return float(peak[cell, late]), (gain, float(cosine[cell]), float(bend[cell]), float(search.delays[late]))
-
-
-def strongest_pair(state: State, seen: Observations, search: Search) -> list[tuple[complex, float, float, float]]:
-    """The two paths of usual curvature that together explain most of the residual: every pair of the grid by least squares."""
-    cosine, delay = (a.ravel() for a in np.meshgrid(search.cosines, search.delays, indexing="ij"))
-    steering = np.exp(-2j * np.pi / seen.wavelength * excess(_at(state, seen), cosine, np.full(cosine.size, CURVATURE))[0])
-    waves = (state.turn(seen) * steering)[:, None, :] * seen.basis.atoms(delay)[0].T
-    waves = seen.white(waves).reshape(-1, cosine.size)
-    residual = seen.white(seen.values - model(state, seen)).ravel()
-    gram, match = waves.conj().T @ waves, waves.conj().T @ residual
-    power = np.real(np.diag(gram))
-    first, second = np.triu_indices(cosine.size, 1)
-    cross = gram[first, second]
-    free = power[first] * power[second] - np.abs(cross) ** 2
-    apart = free > 0.1 * power[first] * power[second]  # pairs more alike than that are one path
-    explained = (
-        power[second] * np.abs(match[first]) ** 2 + power[first] * np.abs(match[second]) ** 2
-        - 2.0 * np.real(np.conj(match[first]) * cross * match[second])
-    )  # fmt: skip
-    best = int(np.argmax(np.where(apart, explained / np.where(apart, free, 1.0), 0.0)))
-    chosen = [first[best], second[best]]
-    gains = np.linalg.solve(gram[np.ix_(chosen, chosen)], match[chosen])
-    return [(complex(gain), float(cosine[cell]), CURVATURE, float(delay[cell])) for gain, cell in zip(gains, chosen)]
+def covariance_of(here: Linear) -> NDArray[np.float64]:
+    """Of the scaled parameters."""
+    information = here.information.copy()
+    information.flat[:: len(information) + 1] *= 1.0 + 1e-12
+    lower, failed = lapack.dpotrf(information, lower=True, overwrite_a=True)
+    if failed:
+        return linalg.pinvh(here.information, check_finite=False)
+    inverse, _ = lapack.dpotri(lower, lower=True, overwrite_c=True)
+    inverse = np.tril(inverse)
+    return inverse + np.tril(inverse, -1).T
 
 
 def significance(state: State, seen: Observations) -> NDArray[np.float64]:
     """(path,) about what the cost would rise by without each path, the others free to take its place: small for two that share one."""
     here = linearise(state, seen)
-    information = here.information
-    covariance = linalg.inv(information + 1e-12 * np.diag(np.diag(information)), check_finite=False)
+    covariance = covariance_of(here)
     rise = []
     for path, gain in enumerate(state.sources.gains):
         own = slice(PER_PATH * path + 4, PER_PATH * path + 6)
         step = np.array([gain.real, gain.imag]) / here.scale[own]
-        rise.append(float(step @ linalg.solve(covariance[own, own], step)))
+        rise.append(float(step @ np.linalg.solve(covariance[own, own], step)))
     return np.array(rise)
 
 
@@ -357,17 +346,17 @@ def wave_evidence(state: State, seen: Observations, waves: Sources) -> float:
     Marginal likelihood of the residual with all paths and nuisances projected out (restricted maximum likelihood).
     """
     here = linearise(state, seen)
-    widened = replace(state, waves=waves, wave_variance=1.0)
-    extra = linearise(widened, seen)
-    scale = extra.scale[-1] if waves.count else 1.0
-    field_rows = extra.rows[:, -2 * waves.count :] / scale  # per unit of gain
-    factor = linalg.cho_factor(here.information + 1e-9 * np.eye(here.scale.size), lower=True, check_finite=False)
-    through = linalg.cho_solve(factor, here.rows.T @ field_rows, check_finite=False)
-    inner = field_rows.T @ field_rows - (field_rows.T @ here.rows) @ through
-    values, vectors = linalg.eigh(inner, check_finite=False)
+    weak = Weak.of(replace(state, waves=waves), seen)
+    scale = scales(replace(state, waves=waves), seen)[-1]
+    field_rows, gram = weak.rows / scale, weak.gram / scale**2  # per unit of gain
+    across = here.columns @ field_rows.T
+    lower = linalg.cholesky(here.information + 1e-9 * np.eye(here.scale.size), lower=True, check_finite=False)
+    half = linalg.solve_triangular(lower, across, lower=True, check_finite=False)
+    through = linalg.solve_triangular(lower, half, lower=True, trans=1, check_finite=False)
+    values, vectors = linalg.eigh(gram - half.T @ half, check_finite=False, driver="evd")
     values = np.maximum(values, 0.0)
-    score = (vectors.T @ (field_rows.T @ here.residual - through.T @ here.slope)) ** 2
-    candidates = level_of(seen) / max(waves.count, 1) * np.logspace(-7.0, 0.5, 150)
+    score = (vectors.T @ (field_rows @ here.residual - through.T @ here.slope)) ** 2
+    candidates = seen.level / max(waves.count, 1) * np.logspace(-7.0, 0.5, 150)
     each = candidates[:, None] / 2.0  # variance of the real and of the imaginary part
     likelihood = 0.5 * np.sum(each * score / (1.0 + each * values) - np.log1p(each * values), axis=1)
     posterior = np.exp(likelihood - likelihood.max()) * candidates  # flat in the variance, grid in its logarithm

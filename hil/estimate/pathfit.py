@@ -241,8 +241,7 @@ class PathFit:
 def solved(state: State, seen: Observations) -> tuple[engine.Linear, NDArray[np.float64]]:
     """The fit linearised, and the covariance of its scaled parameters."""
     here = engine.linearise(state, seen)
-    information = here.information
-    return here, linalg.inv(information + 1e-12 * np.diag(np.diag(information)), check_finite=False)
+    return here, engine.covariance_of(here)
 
 
 def marginal(state: State, seen: Observations, covariance: NDArray[np.float64], first: NDArray[np.complex128]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, special
+from scipy import special
 
 from hil.errors import InputError
 from hil.estimate import chains as gains_of
@@ -29,6 +29,7 @@ from hil.estimate.visits import align, delay_between, stayed
 
 __all__ = ["LeftOut", "More", "PathFit", "Settings", "fit"]
 
+SURE = 1e-3  # of the noise's variance: what is left of it where only the left-out visit tells
 NEGLIGIBLE = 0.03  # directions in which the moving echo has less of the noise's variance are left to the noise
 HELD = 2.0  # standard deviations by which chain gains may leave their first guess while paths are looked for, rms
 USUAL = Settings()
@@ -99,18 +100,21 @@ def fit(
     seen = _echoed(seen, mover, difference, settings)
     known = None if before is None or more is None else _from(before, seen, start, phases, delays)
     state, orders = search(_held(seen, start_chains), settings, known)
-    waves = _waves(seen, settings)
-    unresolved = 0.0
     if settings.unresolved:
-        power = engine.wave_evidence(state, seen, waves)
-        state = replace(state, waves=waves, wave_variance=power)
-        for _ in range(settings.widenings + 1):
-            state, _ = engine.refine(state, seen, steps=6, tolerance=0.01)
-            if _left_out(seen, *solved(state, seen)).passed:
-                break
-            state = replace(state, wave_variance=4.0 * state.wave_variance)
-        unresolved = state.wave_variance * waves.count / engine.level_of(seen)
-    return _result(state, seen, settings, orders, unresolved, start, phases, delays, first)
+        waves = _waves(seen, settings)
+        state = replace(state, waves=waves, wave_variance=engine.wave_evidence(state, seen, waves))
+        state, _ = engine.refine(state, seen, steps=6, tolerance=0.05)
+    here, covariance = solved(state, seen)
+    left_out = _left_out(seen, here, covariance)
+    for _ in range(settings.widenings if settings.unresolved else 0):
+        if left_out.passed:
+            break
+        state, _ = engine.refine(replace(state, wave_variance=4.0 * state.wave_variance), seen, steps=6, tolerance=0.05)
+        here, covariance = solved(state, seen)
+        left_out = _left_out(seen, here, covariance)
+    tested = _residual_test(here, covariance)
+    bound = marginal(state, seen, covariance, first)
+    return _told(Fitted(state, seen, first, start), bound, left_out, orders, tested, settings, phases, delays)
 
 
 def _onto(before: PathFit, more: More, frequencies: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray]:
@@ -185,14 +189,14 @@ def _per_row(value: NDArray[np.float64], positions: NDArray[np.float64]) -> NDAr
 
 def _arrival(aligned: NDArray[np.complex128], frequencies: NDArray[np.float64]) -> float:
     """Delay of the strongest arrival over all visits and elements, seconds."""
-    width = np.ptp(frequencies)
-    reach = 0.5 / np.min(np.diff(np.sort(frequencies)))
-    grid = np.arange(-reach, reach, 0.5 / width)
-    rows = aligned.reshape(-1, frequencies.size)
-    rows = rows if rows.shape[0] <= 16 else rows[:: rows.shape[0] // 16 + 1]
-    turn = np.exp(2j * np.pi * np.outer(frequencies, grid))
-    best = float(grid[np.argmax(np.sum(np.abs(rows @ turn) ** 2, axis=0))])
+    width, step = np.ptp(frequencies), np.min(np.diff(np.sort(frequencies)))
+    bins = np.rint((frequencies - frequencies.min()) / step).astype(int)  # tones off this grid only blur the first guess
+    comb = np.zeros((*aligned.shape[:-1], 1 << int(np.ceil(np.log2(2 * bins.max() + 2)))), complex)
+    comb[..., bins] = aligned
+    power = np.sum(np.abs(np.fft.ifft(comb)) ** 2, axis=(0, 1))
+    best = float(np.fft.fftfreq(power.size, step)[np.argmax(power)])
     fine = best + np.linspace(-0.5, 0.5, 21) / width
+    rows = aligned.reshape(-1, frequencies.size)
     return float(fine[np.argmax(np.sum(np.abs(rows @ np.exp(2j * np.pi * np.outer(frequencies, fine))) ** 2, axis=0))])
 
 
@@ -251,19 +255,19 @@ def _waves(seen: Observations, settings: Settings) -> Sources:
     return Sources(np.zeros(cosine.size, complex), cosine, np.zeros(cosine.size), delay, np.zeros(cosine.size))
 
 
-def _result(
-    state: State, seen: Observations, settings: Settings, orders: tuple[int, int], unresolved: float, start: float, phases: NDArray,
-    delays: NDArray, first: NDArray,
+def _told(
+    fitted: Fitted, bound: NDArray, left_out: LeftOut, orders: tuple[int, int], tested: tuple[float, bool], settings: Settings,
+    phases: NDArray, delays: NDArray,
 ) -> PathFit:  # fmt: skip
-    here, covariance = solved(state, seen)
-    left_out = _left_out(seen, here, covariance)
-    ratio, misfit = _residual_test(here, covariance)
-    bound = marginal(state, seen, covariance, first)
+    """What a fit says. bound: covariance of paths, waves and chain gains, before any misfit; phases, delays: those visits were turned by."""
+    ratio, misfit = tested
+    state, seen, first, start = fitted.state, fitted.seen, fitted.first, fitted.late
     assumptions = ["point sources", "static room between visits"]
     factor = 1.0
     if misfit:
         factor, assumptions = max(ratio, 1.0), assumptions + ["model misfit"]
     everything = state.sources.joined(state.waves)
+    unresolved = state.wave_variance * state.waves.count / seen.level
     enough = seen.visits >= settings.least_visits
     gains, own = first * state.chains, slice(len(bound) - 2 * (first.size - 1), None)
     if not enough:
@@ -275,13 +279,13 @@ def _result(
         enough and left_out.passed, state.sources.count, bound * factor, bound,
         ChainGains(gains, bound[own, own] * factor, bound[own, own], enough and left_out.passed, ("one complex gain per chain",)),
         phases + state.phases, delays + state.delays, ratio, left_out, orders, float(10.0 * np.log10(max(unresolved, 1e-12))),
-        seen.wavelength, engine.level_of(seen), Fitted(state, seen, first, start), tuple(assumptions),
+        seen.wavelength, seen.level, fitted, tuple(assumptions),
     )  # fmt: skip
 
 
 def _residual_test(here: engine.Linear, covariance: NDArray[np.float64]) -> tuple[float, bool]:
     """Residual energy over its degrees of freedom, and whether it lies outside 99.9 %."""
-    used = float(np.sum((here.rows @ covariance) * here.rows))
+    used = float(np.sum(covariance * (here.columns @ here.columns.T)))
     degrees = max(here.residual.size - used, 1.0)
     energy = float(here.residual @ here.residual)
     low, high = (2.0 * special.gammaincinv(degrees / 2.0, q) for q in (0.0005, 0.9995))
@@ -291,24 +295,24 @@ def _residual_test(here: engine.Linear, covariance: NDArray[np.float64]) -> tupl
 def _left_out(seen: Observations, here: engine.Linear, covariance: NDArray[np.float64]) -> LeftOut:
     """Leave one visit out, in the model linearised at the fit: residual (I - H_vv)^-1 r_v has covariance (I - H_vv)^-1.
 
-    A visit's own phase and delay are free, so two directions of I - H_vv vanish and are left out.
+    Where only a visit itself tells something, its own phase and delay to begin with, I - H_vv vanishes; SURE keeps those directions out.
     """
-    visit = np.tile(np.repeat(seen.visit, seen.values.shape[1]), 2)
+    visit = np.repeat(seen.visit, 2 * seen.values.shape[1])
+    spread = covariance @ here.columns
     total = degrees = worst = error = power = 0.0
     passed = True
     for number in range(seen.visits):
         own = visit == number
-        rows, residual = here.rows[own], here.residual[own]
-        values, vectors = linalg.eigh(np.eye(residual.size) - rows @ covariance @ rows.T, check_finite=False)
-        keep = values > 1e-3
-        parts = vectors[:, keep].T @ residual
-        statistic, freedom = float(np.sum(parts**2 / values[keep])), int(keep.sum())
+        residual = here.residual[own]
+        left = np.eye(residual.size) - here.columns[:, own].T @ spread[:, own]
+        inverse = np.linalg.inv(left + SURE * np.eye(residual.size))
+        apart = inverse @ residual  # prediction minus measurement
+        statistic, freedom = float(apart @ residual), residual.size - SURE * float(np.trace(inverse))
         total, degrees, worst = total + statistic, degrees + freedom, max(worst, statistic / freedom)
         passed &= special.gammainc(freedom / 2.0, statistic / 2.0) < 1.0 - 0.01 / seen.visits
         mine = seen.visit == number
-        apart = (vectors[:, keep] @ (parts / values[keep])) ** 2 - 1.0  # prediction minus measurement, its own noise taken off
-        noise = np.tile(np.broadcast_to(seen.variance, seen.values.shape)[mine].ravel() / 2.0, 2)
-        expected = np.sum(vectors[:, keep] ** 2 / values[keep], axis=1) - 1.0
-        error += max(float(np.sum(apart * noise)), 0.25 * float(np.sum(np.maximum(expected, 0.0) * noise)))
+        noise = np.repeat(np.broadcast_to(seen.variance, seen.values.shape)[mine].ravel() / 2.0, 2)
+        expected = np.maximum(np.einsum("ij,ji->i", inverse @ left, inverse) - 1.0, 0.0)
+        error += max(float(np.sum((apart**2 - 1.0) * noise)), 0.25 * float(np.sum(expected * noise)))
         power += float(np.sum(np.abs(seen.values[mine]) ** 2))
     return LeftOut(total / max(degrees, 1.0), bool(passed), worst, float(10.0 * np.log10(max(error / max(power, 1e-300), 1e-8))))

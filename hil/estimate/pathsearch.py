@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hil.estimate import fieldfit as engine
-from hil.estimate.fieldfit import Observations, Search, State
-from hil.estimate.sources import Sources
+from hil.estimate.fieldfit import Observations, State
+from hil.estimate.sources import Sources, excess
 
 __all__ = ["Settings", "search"]
 
@@ -59,7 +60,7 @@ def _grown(state: State, seen: Observations, grid: Search, most: int, limit: flo
     """Paths added while they pass `limit`; and how many there were when the first did not pass `strict` (-1: all did)."""
     order_strict = -1
     while state.sources.count < most:
-        peak, path = engine.strongest(state, seen, grid)
+        peak, path = strongest(state, seen, grid)
         if peak < strict and order_strict < 0:
             order_strict = state.sources.count
         if peak < limit:
@@ -112,7 +113,7 @@ def _parted(state: State, seen: Observations, value: float, grid: Search, most: 
         tried.append((float(cosine), float(s.delays[fresh[0]])))
         rest = replace(state, sources=Sources(*(a[far] for a in state.sources)))
         around = replace(grid, cosines=grid.cosines[np.abs(grid.cosines - cosine) < 0.35])
-        for one in engine.strongest_pair(rest, seen, around):
+        for one in strongest_pair(rest, seen, around):
             rest = replace(rest, sources=rest.sources.and_one(*one))
         trial, _ = engine.refine(rest, engine.tempered(rest, seen, 0.25), steps=8, tolerance=0.5)
         trial, _ = _grown(trial, seen, grid, s.count, limit, limit)  # no more than there were: parting is no licence to fit more
@@ -131,3 +132,65 @@ def _grid(seen: Observations, settings: Settings) -> Search:
     delays = np.arange(settings.search[0], settings.search[1], 0.3 / width)
     cells = (2.0 * span + 1.0) * ((settings.search[1] - settings.search[0]) * width + 1.0) * 2.0
     return Search(cosines, np.array([0.0, 0.08, 0.2, 0.35]), delays, max(cells, 32.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """The grid on which the next path is looked for."""
+
+    cosines: NDArray[np.float64]
+    curvatures: NDArray[np.float64]
+    delays: NDArray[np.float64]
+    cells: float  # independent ones, for the false-alarm rate
+
+
+def strongest(state: State, seen: Observations, search: Search) -> tuple[float, tuple[complex, float, float, float]]:
+    """Peak over the grid of |s^H r|^2/||s||^2 (noise alone: unit exponential per cell), and the path there."""
+    residual = seen.values - engine.model(state, seen)
+    turn = state.turn(seen)
+    weight = 1.0 / np.broadcast_to(seen.variance, residual.shape)
+    atoms = seen.basis.atoms(search.delays)[0]  # (delay, dimension)
+    cosine, bend = (a.ravel() for a in np.meshgrid(search.cosines, search.curvatures, indexing="ij"))
+    grid = Sources(np.ones(cosine.size, complex), cosine, bend, *np.zeros((2, cosine.size)))
+    positions = engine.at(state, seen)
+    steering = np.exp(-2j * np.pi / seen.wavelength * excess(positions, grid.cosines, grid.curvatures)[0])  # (row, cell)
+    match = steering.conj().T @ ((turn.conj() * residual * weight) @ atoms.conj().T)  # (cell, delay)
+    energy = np.broadcast_to(np.abs(atoms) ** 2 @ (np.abs(turn) ** 2 * weight).sum(axis=0), match.shape)
+    if seen._axes is not None and seen._share is not None:  # what the echo's covariance takes off both
+        echoed = seen._axes * np.sqrt(weight).reshape(*seen._axes.shape[:2], 1)
+        visits, _, factors = echoed.shape
+        taken = seen._share / (1.0 + seen._share)
+        heard = np.einsum("vmk,vm->vk", echoed.conj(), residual.reshape(visits, -1))
+        by_delay = np.einsum("vndk,td->vnkt", echoed.reshape(visits, -1, weight.shape[1], factors).conj(), atoms)
+        waves = (steering * turn).reshape(visits, -1, cosine.size)
+        through = np.swapaxes(waves, 1, 2) @ by_delay.reshape(visits, waves.shape[1], -1)
+        through = through.reshape(visits, cosine.size, factors, -1)
+        match = match - np.einsum("vckt,vk->ct", through.conj(), taken * heard)
+        energy = np.maximum(energy - np.einsum("vckt,vk->ct", np.abs(through) ** 2, taken), 1e-6 * energy)
+    peak = np.abs(match) ** 2 / energy
+    cell, late = np.unravel_index(np.argmax(peak), peak.shape)
+    gain = complex(match[cell, late] / energy[cell, late])
+    return float(peak[cell, late]), (gain, float(cosine[cell]), float(bend[cell]), float(search.delays[late]))
+
+
+def strongest_pair(state: State, seen: Observations, search: Search) -> list[tuple[complex, float, float, float]]:
+    """The two paths of usual curvature that together explain most of the residual: every pair of the grid by least squares."""
+    cosine, delay = (a.ravel() for a in np.meshgrid(search.cosines, search.delays, indexing="ij"))
+    steering = np.exp(-2j * np.pi / seen.wavelength * excess(engine.at(state, seen), cosine, np.full(cosine.size, engine.CURVATURE))[0])
+    waves = (state.turn(seen) * steering).T[:, :, None] * seen.basis.atoms(delay)[0][:, None, :]
+    waves = seen.white(waves).reshape(cosine.size, -1).T
+    residual = seen.white((seen.values - engine.model(state, seen))[None]).ravel()
+    gram, match = waves.conj().T @ waves, waves.conj().T @ residual
+    power = np.real(np.diag(gram))
+    first, second = np.triu_indices(cosine.size, 1)
+    cross = gram[first, second]
+    free = power[first] * power[second] - np.abs(cross) ** 2
+    apart = free > 0.1 * power[first] * power[second]  # pairs more alike than that are one path
+    explained = (
+        power[second] * np.abs(match[first]) ** 2 + power[first] * np.abs(match[second]) ** 2
+        - 2.0 * np.real(np.conj(match[first]) * cross * match[second])
+    )  # fmt: skip
+    best = int(np.argmax(np.where(apart, explained / np.where(apart, free, 1.0), 0.0)))
+    chosen = [first[best], second[best]]
+    gains = np.linalg.solve(gram[np.ix_(chosen, chosen)], match[chosen])
+    return [(complex(gain), float(cosine[cell]), engine.CURVATURE, float(delay[cell])) for gain, cell in zip(gains, chosen)]

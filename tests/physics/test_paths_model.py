@@ -53,20 +53,33 @@ def scene(rng):
         random_sources(rng), np.array([0.0, 0.4, -1.0]), np.array([0.0, 0.2e-9, -0.1e-9]), 1e-4 * rng.standard_normal(10), chain_gains(rng),
         replace(random_sources(rng, 2), curvatures=np.zeros(2), tapers=np.zeros(2)), 0.1,
     )  # fmt: skip
-    seen = replace(seen, values=np.zeros((count, seen.basis.dimension), complex))
+    seen = replace(seen, values=rng.standard_normal((count, seen.basis.dimension)) + 0j)
     return state, seen
 
 
 def test_every_derivative_of_the_fit_against_central_differences():
     state, seen = scene(np.random.default_rng(1))
-    _, slopes = fieldfit.jacobian(state, seen)
-    scale = fieldfit.scales(state, seen)
+    here, scale = fieldfit.linearise(state, seen), fieldfit.scales(state, seen)
+    assert here.columns.shape == (scale.size, 2 * seen.values.size)
+    assert here.information - np.diag(here.prior) == pytest.approx(here.columns @ here.columns.T, rel=1e-9, abs=1e-6)
     for number in range(scale.size):
         step = np.zeros(scale.size)
         step[number] = 1e-4 * scale[number]
         ahead, back = (fieldfit.model(fieldfit.stepped(state, sign * step), seen) for sign in (1.0, -1.0))
-        wanted = (ahead - back) / 2e-4
-        assert slopes[..., number] * scale[number] == pytest.approx(wanted, abs=1e-5 * np.abs(wanted).max()), number
+        wanted = np.sqrt(2.0) * ((ahead - back) / 2e-4 / np.sqrt(seen.variance)).ravel().view(float)
+        assert here.columns[number] == pytest.approx(wanted, abs=1e-5 * np.abs(wanted).max()), number
+
+
+def test_the_compiled_model_is_the_sum_of_the_responses():
+    state, seen = scene(np.random.default_rng(4))
+    places, turn = seen.positions + state.moved[seen.displacement], np.exp(1j * state.phases[seen.visit]) * state.chains[seen.element]
+    both = state.sources.joined(state.waves)
+    wanted = turn[:, None] * np.einsum("l,rlk->rk", both.gains, respond(both, places, state.delays[seen.visit], seen.basis, WAVELENGTH).unit)
+    assert fieldfit.model(state, seen) == pytest.approx(wanted, rel=1e-6)
+    late = np.array([-0.09e-6, 1.7e-9, 0.299e-6, 0.5e-6])  # the last lies outside the window
+    for delays in (late[:3], late):
+        for order, exact in zip(seen.basis.near(delays, 5), seen.basis.atoms(delays, 5)):
+            assert order == pytest.approx(exact, abs=1e-6 * np.abs(exact).max())
 
 
 def test_prediction_jacobian_against_central_differences():
