@@ -16,6 +16,7 @@ from scipy.optimize import brentq
 from hil.device import Capture
 from hil.errors import HilError
 from hil.estimate.carrier import Carrier, strongest_delay, symbols_of
+from hil.estimate.tracking import ClockNoise
 from hil.uncertainty import interval_factor
 from hil.waveform.frame import Frame
 
@@ -101,12 +102,13 @@ def between(first: Phase, second: Phase) -> Phase:
 
 
 def measure(
-    capture: Capture, frame: Frame, carrier: Carrier, response: NDArray[np.complex128] | None = None, *, frequency_walk: float = 0.0
+    capture: Capture, frame: Frame, carrier: Carrier, response: NDArray[np.complex128] | None = None, *, clock: ClockNoise | None = None
 ) -> Phase:
     """Phase of the frame against a known channel, at the carrier's epoch.
 
     response: (channel, tone) channel of what `frame.known` tells in group 0; its phase is the zero. None: a single path, whose delay is
-    taken from this capture (a symmetric band keeps it out of the phase). Above threshold when energy over noise passes 10.5.
+    taken from this capture (a symmetric band keeps it out of the phase). clock: how the pair's oscillators wander beyond what one capture
+    shows: the walk of their frequency, and what of the carrier heard does not last. Above threshold when energy over noise passes 10.5.
     """
     numerology = frame.numerology
     heard = symbols_of(capture, numerology, carrier)
@@ -125,9 +127,11 @@ def measure(
     ratio = float(np.square(np.abs(total))) / size  # energy of the known channel, as heard, over noise
     radians = float(np.angle(total)) + 2.0 * np.pi * carrier.cfo_hz * carrier.centre_s
     bound = carrier.cfo.covariance if carrier.cfo.bound is None else carrier.cfo.bound
+    clock = clock or ClockNoise(0.0, 0.0)
+    fast = carrier.carrier_hz**2 * clock.fast
     return Phase(
-        radians, 0.5 / max(ratio, 1e-12), carrier.centre_s, carrier.cfo_hz, float(bound[0, 0]), carrier.carrier_hz, carrier.phase_diffusion,
-        float(heard.times[-1] - heard.times[0]) + numerology.symbol_time_s, carrier.phase_bounded, frequency_walk,
+        radians, 0.5 / max(ratio, 1e-12), carrier.centre_s, carrier.cfo_hz, float(bound[0, 0]) + fast, carrier.carrier_hz, carrier.phase_diffusion,
+        float(heard.times[-1] - heard.times[0]) + numerology.symbol_time_s, carrier.phase_bounded, clock.walk,
         bool(carrier.above_threshold and ratio > FLAG),
     )  # fmt: skip
 

@@ -39,10 +39,12 @@ TWO_CRYSTALS = CLASSES["tcxo"] + CLASSES["tcxo"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard:
-    """One device's frame in a capture, other devices' taken out: arrival for delay and carrier at the centroid, carrier for phase noise."""
+    """One device's frame in a capture, other devices' taken out of it: arrival for delay and carrier at the centroid, carrier for phase
+    noise. capture: what is left for this device."""
 
     arrival: timing.Arrival
     carrier: Carrier
+    capture: Capture
 
     def content_at(self, seconds: float, frame_s: float) -> float:
         """Where in its frame the device is heard to be, `seconds` after the capture's first sample; nominal seconds in [0, frame)."""
@@ -94,7 +96,7 @@ def _heard(capture: Capture, frame: Frame, coarse: Acquisition | Carrier, first_
     if first_path:
         arrival = _first(arrival, carrier, channel, energy, frame)
     waves = ofdm.modulate(numerology, frame.known * channel[:, None])
-    return Heard(arrival, carrier), rebuilt(waves, carrier, numerology.sample_rate_hz, capture.samples.shape[-1])
+    return Heard(arrival, carrier, capture), rebuilt(waves, carrier, numerology.sample_rate_hz, capture.samples.shape[-1])
 
 
 def _first(arrival: timing.Arrival, carrier: Carrier, channel: NDArray, energy: NDArray, frame: Frame) -> timing.Arrival:
