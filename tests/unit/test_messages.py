@@ -15,6 +15,7 @@ from hil.clock import Instant
 from hil.errors import DeviceError, HilError, InputError, LinkError, SafeState
 from hil.link import control
 from hil.link import messages as m
+from hil.records import sigmf
 
 CAN = device.Capability(
     "pluto", "1044", 1, 1, (70e6, 6e9), (0.5e6, 61.44e6), (0.0, 71.0), 1.0, (0.0, 89.75), 0.25, 12, 7.0, 0.0, firmware="0.38"
@@ -83,6 +84,24 @@ def test_capture_that_is_not_of_codes_travels_unrounded():
             m.encode_reply(m.Captured.of(device.Capture.of(array, rate=1e6, carrier=1e9)), [array], id=1, node="n", at=(0, 0.0))
         )
         assert m.decode_reply(frames)[2][0].tobytes() == array.tobytes()
+
+
+def test_codes_travel_as_the_converter_left_them_and_are_recorded_so():
+    values = np.random.default_rng(3).integers(-2048, 2048, (200, 3, 2)).astype(np.int16)
+    head = m.Captured(device="u1", sample_rate_hz=1e6, carrier_hz=1e9)
+    frames = through(m.encode_reply(head, [values], id=1, node="n", at=(0, 0.0)))
+    assert frames[1] == values.tobytes()
+    _, body, arrays = m.decode_reply(frames)
+    back = body.capture(arrays[0])
+    assert np.array_equal(sigmf.codes(back), values) and back.codes is not None
+    assert np.array_equal(back.samples, (values[..., 0] + 1j * values[..., 1]).T / 2048)
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 5), np.int16), np.zeros((4, 2, 3), np.int16)], ids=lambda a: str(a.shape))
+def test_a_capture_with_other_axes_is_told_where_it_arrives(array):
+    frames = through(m.encode_reply(m.Captured(device="u1", sample_rate_hz=1e6, carrier_hz=1e9), [array], id=1, node="n", at=(0, 0.0)))
+    with pytest.raises(LinkError, match="other axes"):
+        m.decode_reply(frames, "n")
 
 
 def test_numpy_numbers_travel_as_numbers():

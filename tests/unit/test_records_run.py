@@ -1,9 +1,12 @@
 """A run folder from its first file to its last: what is written can be read, repeated and resumed."""
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha512
 
 import numpy as np
 import pytest
@@ -277,6 +280,47 @@ def test_exploring_and_baselines_are_kept_on_resume(tmp_path):
         pass
     run = read(tmp_path / NAME)
     assert run.recorded == ((0, "explore"), (0, "round")) and "r000-explore-u1-v0" in run.captures
+
+
+def test_a_round_gone_on_with_ties_the_captures_from_before_too(tmp_path):
+    clock, rng = VirtualClock(), np.random.default_rng(7)
+    with create(tmp_path, clock=clock) as writer:
+        file, digest = writer.capture("r000-explore-u1-v0", capture(rng), purpose="explore", round=0)
+        writer.event("captured", 0, file=file, sha512=digest, purpose="explore")
+        writer.round_ends(0, "explore")
+    with RunWriter.resume(tmp_path / NAME, command="again", clock=clock) as writer:
+        one_round(writer, 0, rng, clock)
+    tied = json.loads((tmp_path / NAME / "captures/r000.sigmf-collection").read_bytes())["collection"]["core:streams"]
+    assert [stream["name"] for stream in tied] == ["r000-explore-u1-v0", "r000-sound-u1", "r000-sound-u2"]
+    for stream in tied:
+        assert stream["hash"] == sha512((tmp_path / NAME / "captures" / f"{stream['name']}.sigmf-meta").read_bytes()).hexdigest()
+
+
+def test_what_ends_a_round_waits_for_the_disk_and_once_for_each_line(tmp_path, monkeypatch):
+    synced, really = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append((os.fstat(file).st_ino, os.fstat(file).st_size)), really(file)))
+    clock, rng = VirtualClock(), np.random.default_rng(7)
+    with create(tmp_path, clock=clock) as writer:
+        for number in range(2):
+            one_round(writer, number, rng, clock)
+            grown = [(tmp_path / NAME / name).stat() for name in ("events.jsonl", "timing.jsonl", "results.csv")]
+            assert sorted(one for one in synced if one[1]) == sorted((file.st_ino, file.st_size) for file in grown)  # the log is empty
+            synced.clear()
+        writer.round_ends(1, "again")  # no row since: the table is on the disk already
+        assert {inode for inode, _ in synced} == {file.st_ino for file in grown[:2]}
+
+
+def test_captures_side_by_side_are_all_there_or_told_of(tmp_path):
+    rng = np.random.default_rng(7)
+    good, bad = capture(rng), replace(capture(rng), samples=np.full((2, 40), 0.3 + 0j, np.complex64))
+    with create(tmp_path) as writer:
+        rest = dict(purpose="sound", round=0)
+        with pytest.raises(RecordError, match="not-codes"):
+            writer.captures({"r000-a": (bad, rest), "r000-b": (good, rest)})
+        assert (writer.folder / "captures/r000-b.sigmf-meta").exists() and not list(writer.folder.glob("captures/r000-a*"))
+        files = writer.captures({f"r001-{n}": (capture(rng), dict(purpose="sound", round=1)) for n in range(9)})
+        assert list(files) == [f"r001-{n}" for n in range(9)]
+        assert all(sha512((writer.folder / file).read_bytes()).hexdigest() == digest for file, digest in files.values())
 
 
 def test_a_finished_run_is_not_resumed(tmp_path):
