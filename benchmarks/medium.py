@@ -290,9 +290,17 @@ def main() -> None:
     print(f"{'':10}" + "".join(f"{head:>10}" for head in heads))
     for row in rows:
         print(f"{row['what']:10}" + "".join(f"{row[column]:10.{3 if column == 'load' else 1 if 'error' in column else 2}f}" for column in columns))
+    pairs = [transmitters * elements * sum(receivers) for _, transmitters, elements, receivers, _ in cases]
+    growth = []  # (what, ratio, bar)
+    for motion in (*MOTIONS, "paths", "fir"):
+        each = [1e3 / row[motion] / count for row, count in zip(rows, pairs)]
+        print(f"ns a time step, per transmit x receive antenna, {motion}: " + ", ".join(f"{case[0]} {ns:.2f}" for case, ns in zip(cases, each)))
+        if motion in MOTIONS:
+            growth.append((f"cost per transmit x receive antenna, 16x16x10 over 8x4x4, {motion}", each[3] / each[1], 1.1))
     for motion in MOTIONS:
-        steps = [(paths, cost(motion, paths, max(2, times - 3), samples // 2)) for paths in (1, 4, 16)]
-        print(f"8x4, {motion}: " + ", ".join(f"{paths} paths {ns:.0f} ns" for paths, ns in steps))
+        steps = {paths: cost(motion, paths, max(2, times - 3), samples // 2) for paths in (1, 4, 16)}
+        print(f"8x4, {motion}: " + ", ".join(f"{paths} paths {ns:.0f} ns" for paths, ns in steps.items()))
+        growth.append((f"cost of 16 still paths over 4, {motion}", steps[16] / steps[4], 1.5))
     buffer = np.zeros((2, 1 << 20), np.float32)
     noise_rate = buffer.shape[1] / best(lambda: noise.add(1, 0, 1.0, buffer[0], buffer[1]), times) / 1e6
     rng = np.random.default_rng(1)
@@ -314,6 +322,7 @@ def main() -> None:
             (f"error, {motion}, dB", max(row[f"{motion} error"] for row in rows), bar, max(row[f"{motion} error"] for row in rows) <= bar)
             for motion, bar in zip(MOTIONS, (-100.0, -100.0, -70.0))
         ],
+        *[(what, ratio, bar, ratio <= bar) for what, ratio, bar in growth],
         ("complex noise, MS/s", noise_rate, 100.0, noise_rate >= 100.0),
         ("noise words that came twice", twice, 0, twice == 0),
         ("memory of the longest capture over the shortest", peaks[-1] / peaks[0], 1.1, peaks[-1] <= 1.1 * peaks[0]),

@@ -106,7 +106,7 @@ def _wobble(track, position, step, out):
     position -= base
     begin = k = 0
     while begin < out.size:
-        end = min(int(math.ceil((k + 1 - position) / step)), out.size)
+        end = min(math.ceil((k + 1 - position) / step), out.size)
         rise = track[k + 1] - track[k]
         at = track[k] + _f32(position + begin * step - k) * rise
         rise *= _f32(step)
