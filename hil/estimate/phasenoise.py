@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 _LEAST_PAIRS = 12  # of symbols, from which a walk can be told from noise
 _CLEAR = 4.0  # standard deviations that it must stand out
 _STILL = 1.5  # and the bounded part beside it: what cannot be told apart counts as a walk, which errs upwards
+_NO_WALK = 2.5  # standard deviations of the still part from which a growth that is not clear is none
 _MEDIAN = 0.4549  # of a squared Gaussian of unit variance
 _OUTLIER = 9.0  # times the mean square: a Gaussian passes it once in 370
 _SPREAD = 1.42  # standard deviation of a squared Gaussian over its mean
@@ -68,7 +69,10 @@ def structure(
         stretch = np.sum(weight * (a - mean_a) ** 2)
         slope = np.sum(weight * (a - mean_a) * (v - mean_v)) / stretch
         still = mean_v - slope * mean_a
-        if still > _STILL * np.sqrt(1.0 / weight.sum() + mean_a**2 / stretch):
-            diffusion, rest = (slope, still) if slope > _CLEAR / np.sqrt(stretch) else (0.0, mean_v)
+        doubt = np.sqrt(1.0 / weight.sum() + mean_a**2 / stretch)
+        if still > _STILL * doubt and slope > _CLEAR / np.sqrt(stretch):
+            diffusion, rest = slope, still
+        elif still > _NO_WALK * doubt:
+            diffusion, rest = 0.0, mean_v
     bounded = rest / 2.0 if rest > _CLEAR / np.sqrt(weight.sum()) else 0.0
     return Wander(float(diffusion), float(bounded))

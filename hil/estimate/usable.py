@@ -13,13 +13,15 @@ from hil.estimate.spurs import remove
 
 CLIPPED_NOTED = 0.01  # share of samples at the rails from which estimates say so
 CLIPPED_REFUSED = 0.05  # and from which channel and EVM refuse
+SATURATED = 0.5  # and from which nothing is estimated: the level is above the rails
 DC_LINE = 4.0  # how far DC must stand above the strongest line beside it
 
 
 def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex64]:
     """(channel, sample), read only, without the receiver's DC, removed here before any derotation moves it to -cfo.
 
-    Raises HilError `capture-unusable` for a capture that is empty, shorter than `least`, not finite, all zero or of another sample rate.
+    Raises HilError `capture-unusable` for a capture that is empty, shorter than `least`, not finite, all zero, saturated or of another sample
+    rate.
     """
     samples = np.atleast_2d(capture.samples)
     reason = allowed = fix = ""
@@ -31,6 +33,8 @@ def samples_of(capture: Capture, least: int, rate: float) -> NDArray[np.complex6
         reason, allowed, fix = "samples that are not finite", "finite samples", "look at the driver or the file they came from"
     elif np.any(np.all(samples == 0, axis=-1)):
         reason, allowed, fix = "a channel that is all zero", "a live signal", "check cable, channel enable and gain"
+    elif capture.clipped > SATURATED:
+        reason, allowed, fix = f"{capture.clipped:.0%} of samples at the rails", f"{SATURATED:.0%}", "lower the receive gain"
     if reason:
         raise HilError("capture-unusable", "this capture cannot be used", where=capture.device, found=reason, allowed=allowed, fix=fix)
     return _without_dc(capture)
