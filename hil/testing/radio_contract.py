@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.device import Capability, Capture, DeviceError, Radio, Setting, Tolerance, differences
+from hil.device import Capability, Capture, DeviceError, Radio, Setting, Tolerance, differences, fractions
 
 SAMPLES = 2000
 TIMEOUT_S = 5.0
@@ -122,6 +122,8 @@ def a_capture_carries_what_it_must(radio: Radio, setting: Setting, tolerance: To
     assert np.isfinite(codes).all(), "samples are finite"
     assert np.abs(codes - np.rint(codes)).max() < 1e-2, "samples times full_scale are the converter's integer codes"
     assert np.abs(codes).max() <= capture.full_scale, "samples are fractions of full scale"
+    if capture.codes is not None:  # they are what is recorded
+        assert np.array_equal(fractions(capture.codes.values, capture.full_scale), capture.samples), "samples are what the codes given make"
     assert capture.sample_rate_hz == became.sample_rate_hz and capture.carrier_hz == became.carrier_hz
     assert capture.gain_db == became.receive_gain_db, "gains are those read back"
     assert capture.version is None, "nothing is on the air"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hil.clock import VirtualClock, WallClock
-from hil.device import Move, Setting
+from hil.device import Codes, Move, Setting, interleaved
 from hil.testing import InstantRadio, InstantStage, radio_contract, stage_contract
 from sim_backend import remote, wire
 from sim_backend.server import WorldProcess
@@ -167,6 +167,14 @@ class RoundsNothing(InstantRadio):
         return replace(capture, samples=(capture.samples * 0.9).astype(np.complex64))
 
 
+class GivesOtherCodes(InstantRadio):
+    def capture(self, samples, timeout_s):
+        from dataclasses import replace
+
+        capture = super().capture(samples, timeout_s)
+        return replace(capture, codes=Codes(interleaved(capture.samples, capture.full_scale)[::-1], capture.samples))
+
+
 class KeepsTheCallersArray(InstantRadio):
     def load(self, version, waveform):
         super().load(version, waveform)
@@ -218,7 +226,7 @@ class MovesEverything(InstantStage):
     "wrong",
     [
         LoadsOntoTheAir, KeepsSendingWhenConfigured, KeepsSendingAfterAnError, TakesNan, ClipsInSilence, LiesAboutItsSetting, RoundsNothing,
-        KeepsTheCallersArray, SupportsEverything, ReturnsWhatItHeardBefore, IgnoresTheGainMode,
+        GivesOtherCodes, KeepsTheCallersArray, SupportsEverything, ReturnsWhatItHeardBefore, IgnoresTheGainMode,
     ],
 )  # fmt: skip
 def test_suite_notices_a_wrong_radio(wrong):
