@@ -7,7 +7,7 @@ the sample rate itself it would fold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -134,14 +134,24 @@ def coupler(capture: Capture, sent: NDArray[np.complex128], *, scale: float = 1.
         return basis(sent, highest, delay)[:, place]
 
     half = len(samples) // 2
-    chosen = order or _choose(lambda highest: fit(regressors(highest)[:, :half], samples[:half]),
-                              lambda highest, found: _missed(found, regressors(highest)[:, half:], samples[half:]))  # fmt: skip
+
+    def tried(highest: int) -> tuple[float, float]:
+        rows = regressors(highest)
+        fitted = fit(rows[:, :half], samples[:half])
+        return _missed(fitted, rows[:, half:], samples[half:]), _clear(fitted.kappa.value, fitted.kappa.covariance)
+
+    chosen = order or _choose(tried)
     found = fit(regressors(chosen), samples, of=capture.device or "amplifier")
     drive = basis(sent, 1, delay)[0, place]
     gains = samples / np.where(drive == 0.0, 1.0, drive)
     notes = ("memoryless", f"order {chosen}", *assumptions_of(capture))
     estimate = replace(found.kappa, assumptions=notes, loss=capture.loss, epoch=capture.clock)
-    return _limited(replace(found, kappa=estimate), np.abs(drive), gains / found.beta1)
+    binned = _limited(replace(found, kappa=estimate), np.abs(drive), gains / found.beta1)
+    richest = fit(regressors(HIGHEST), samples)
+    assert found.beta1 is not None and richest.beta1 is not None
+    parted = _parted(replace(found, kappa=estimate), richest.beta1 / found.beta1, richest.kappa.value, richest.kappa.covariance,
+                     float(np.sqrt(np.mean(np.square(np.abs(drive))))))  # fmt: skip
+    return min(binned, parted, key=lambda each: each.valid_to)
 
 
 def _delay(sent: NDArray[np.complex128], received: NDArray[np.complex128]) -> float:
@@ -167,17 +177,23 @@ def _missed(found: Amplifier, regressors: NDArray[np.complex128], received: NDAr
     return float(np.sum(np.square(np.abs(received - expected))) / np.sum(np.square(np.abs(received))))
 
 
-def _choose(fitted, missed) -> int:
-    """The odd order after which the error on other data falls by less than 0.3 dB or the coefficient is within three deviations."""
-    best, order = missed(1, fitted(1)), 1
+def _choose(tried: Callable[[int], tuple[float, float]]) -> int:
+    """The odd order after which the error on other data falls by less than 0.3 dB or the coefficient is within three deviations.
+
+    tried: order -> error on data that was not fitted, highest coefficient over its standard deviation.
+    """
+    best, order = tried(1)[0], 1
     while order < HIGHEST:
-        found = fitted(order + 2)
-        error = missed(order + 2, found)
-        clear = abs(found.kappa.value[-1]) > CLEAR * np.sqrt(np.real(found.kappa.covariance[-1, -1]))
-        if not clear or 10.0 * np.log10(best / error) <= GAIN_DB:
+        error, clear = tried(order + 2)
+        if clear <= CLEAR or 10.0 * np.log10(best / error) <= GAIN_DB:
             break
         best, order = error, order + 2
     return max(order, 3)
+
+
+def _clear(kappa: NDArray[np.complex128], covariance: NDArray[np.complex128]) -> float:
+    """Highest coefficient over its standard deviation."""
+    return float(abs(kappa[-1]) / np.sqrt(np.real(covariance[-1, -1]))) if len(kappa) else 0.0
 
 
 def _limited(found: Amplifier, drive: NDArray[np.float64], gains: NDArray[np.complex128]) -> Amplifier:
@@ -194,20 +210,26 @@ def _limited(found: Amplifier, drive: NDArray[np.float64], gains: NDArray[np.com
     rms = np.sqrt(np.mean(drive**2))
     # the error in the output over the output at rms drive, or at this drive where that is more
     off = np.maximum(np.abs(mean) - 2.0 * spread, 0.0) * np.minimum(centre / rms, 1.0)
-    bad = np.flatnonzero((count >= _BIN) & (off > 10.0 ** (MISFIT_DB / 20.0)))
-    limit = float(drive.max()) if not len(bad) else float(edges[bad[0]])
+    return _ending(found, edges[:-1], (count >= _BIN) & (off > 10.0 ** (MISFIT_DB / 20.0)), float(rms))
+
+
+def _ending(found: Amplifier, drive: NDArray[np.float64], bad: NDArray[np.bool_], rms: float) -> Amplifier:
+    """The model ends at the first drive (bin,) that is bad; where that lies in the bulk of the signal it is not to be used at all."""
+    limit = float(drive[np.argmax(bad)]) if np.any(bad) else found.highest
     notes = found.kappa.assumptions + (("model misfit",) if limit < 0.999 * rms else ())
-    return replace(found, valid_to=limit, kappa=replace(found.kappa, assumptions=notes, above_threshold=limit >= 0.999 * rms))
+    above = found.kappa.above_threshold and limit >= 0.999 * rms
+    return replace(found, valid_to=limit, kappa=replace(found.kappa, assumptions=notes, above_threshold=above))
 
 
 def over_air(
-    capture: Capture, frame: Frame, carrier: Carrier, sent: NDArray[np.complex128], *, scale: ArrayLike = 1.0, order: int = 3
+    capture: Capture, frame: Frame, carrier: Carrier, sent: NDArray[np.complex128], *, scale: ArrayLike = 1.0, order: int | None = 3
 ) -> Amplifier:
     """kappa through an unknown channel, free on every tone and receive channel: Y = H (X + kappa D), the rest as in `coupler`.
 
     sent: (sample,) what the one active antenna sends in a turn of `frame`, sqrt(W), at the power the design will use. H given kappa and
     Gauss-Newton on kappa with Z = X + kappa D projected out alternate (variable projection, Golub and Pereyra 1973). Variance
-    s2/sum |P_perp H D|^2. Raises HilError for a clipped capture or fewer than eight symbols.
+    s2/sum |P_perp H D|^2. order: odd; None: chosen by the error in every other symbol, which was not fitted.
+    Raises HilError for a clipped capture or fewer than eight symbols.
     """
     refuse_clipped(capture)
     numerology = frame.numerology
@@ -217,18 +239,51 @@ def over_air(
                        found=f"{len(heard.index)} symbols", allowed=f"{LEAST_SYMBOLS} or more", fix="capture at least one whole frame")  # fmt: skip
     turn = heard.index % frame.layout.symbols
     # One turn and a symbol on either side, so that every window lies inside.
-    step = numerology.symbol_samples
-    waves = basis(sent, order)
-    around = np.concatenate([waves[:, -step:], waves, waves[:, :step]], axis=-1)
-    known = ofdm.demodulate(around, numerology, float(step), np.arange(frame.layout.symbols))[0][:, turn]  # (order, symbol, tone)
+    step, symbols = numerology.symbol_samples, np.arange(frame.layout.symbols)
     received = heard.values * np.broadcast_to(np.asarray(scale, dtype=np.float64), (len(heard.values),))[:, None, None]
-    kappa = np.zeros(len(waves) - 1, dtype=np.complex128)
+
+    def known(highest: int) -> NDArray[np.complex128]:
+        waves = basis(sent, highest)
+        around = np.concatenate([waves[:, -step:], waves, waves[:, :step]], axis=-1)
+        return ofdm.demodulate(around, numerology, float(step), symbols)[0][:, turn]  # (order, symbol, tone)
+
+    if order is None:
+        order = _order_through(received, known(HIGHEST))
+    found = _through(known(order), received)
+    notes = ("memoryless", f"order {order}", "one channel per tone", "beta1 belongs to the channel", *assumptions_of(capture))
+    told = Estimate(
+        "amplifier kappa", f"device {frame.device} at {capture.device or 'receiver'}", found.kappa, found.covariance, "1/W",
+        bound=found.covariance, epoch=None if capture.clock is None else capture.clock.after(carrier.centre_s), loss=capture.loss,
+        assumptions=notes, above_threshold=carrier.above_threshold,
+    )  # fmt: skip
+    highest = float(np.max(np.abs(sent)))
+    whole = Amplifier(told, None, float(found.noise.mean()), highest, highest)
+    richest = _through(known(HIGHEST), received)
+    turn = complex(np.vdot(found.channel, richest.channel) / np.vdot(found.channel, found.channel))  # gain and channel are shared differently
+    return _parted(whole, turn, richest.kappa, richest.covariance, float(np.sqrt(np.mean(np.square(np.abs(sent))))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Through:
+    """kappa (order,) with covariance, channel (receive channel, tone) for unit small-signal gain, noise (receive channel,) per tone."""
+
+    kappa: NDArray[np.complex128]
+    covariance: NDArray[np.complex128]
+    channel: NDArray[np.complex128]
+    noise: NDArray[np.float64]
+
+
+def _through(known: NDArray[np.complex128], received: NDArray[np.complex128]) -> _Through:
+    """Variable projection of received (receive channel, symbol, tone) on known (odd order, symbol, tone) through a channel per tone."""
+    kappa = np.zeros(len(known) - 1, dtype=np.complex128)
     for _ in range(30):
         whole = known[0] + np.tensordot(kappa, known[1:], 1)
         energy = np.maximum(np.sum(np.square(np.abs(whole)), axis=0), 1e-300)
         channel = np.einsum("rmk,mk->rk", received, whole.conj()) / energy
         left = received - channel[:, None] * whole
-        noise = np.sum(np.square(np.abs(left)), axis=(1, 2)) / (left[0].size - numerology.used - len(kappa) / len(left))
+        noise = np.sum(np.square(np.abs(left)), axis=(1, 2)) / (left[0].size - left.shape[-1] - len(kappa) / len(left))
+        if not len(kappa):
+            return _Through(kappa, np.zeros((0, 0), dtype=np.complex128), channel, noise)
         free = known[1:] - whole * (np.einsum("omk,mk->ok", known[1:], whole.conj()) / energy)[:, None]
         weight = np.einsum("rk,r->k", np.square(np.abs(channel)), 1.0 / noise)
         normal = np.einsum("omk,pmk,k->op", free.conj(), free, weight, optimize=True)
@@ -237,12 +292,31 @@ def over_air(
         kappa = kappa + change
         if np.max(np.abs(change)) < 1e-9 * max(np.max(np.abs(kappa)), 1e-12):
             break
-    covariance = np.linalg.inv(normal)
-    notes: Sequence[str] = ("memoryless", "one channel per tone", "beta1 belongs to the channel", *assumptions_of(capture))
-    told = Estimate(
-        "amplifier kappa", f"device {frame.device} at {capture.device or 'receiver'}", kappa, covariance, "1/W", bound=covariance,
-        epoch=None if capture.clock is None else capture.clock.after(carrier.centre_s), loss=capture.loss, assumptions=tuple(notes),
-        above_threshold=carrier.above_threshold,
-    )  # fmt: skip
-    highest = float(np.max(np.abs(sent)))
-    return Amplifier(told, None, float(noise.mean()), highest, highest)
+    return _Through(kappa, np.linalg.inv(normal), channel, noise)
+
+
+def _order_through(received: NDArray[np.complex128], known: NDArray[np.complex128]) -> int:
+    """The order by the error of every other symbol; the channel is that of the fitted ones, whose noise is alike for every order."""
+    def tried(order: int) -> tuple[float, float]:
+        powers = known[: (order + 1) // 2]
+        fitted = _through(powers[:, ::2], received[:, ::2])
+        expected = fitted.channel[:, None] * (powers[0, 1::2] + np.tensordot(fitted.kappa, powers[1:, 1::2], 1))
+        return float(np.sum(np.square(np.abs(received[:, 1::2] - expected)))), _clear(fitted.kappa, fitted.covariance)
+
+    return _choose(tried)
+
+
+def _parted(
+    found: Amplifier, turn: complex, richer: NDArray[np.complex128], covariance: NDArray[np.complex128], rms: float
+) -> Amplifier:
+    """With `valid_to`: the drive up to which the model lies within -30 dB of the richest one that the same capture gives.
+
+    turn: small-signal gain of the richer model over this one's; richer, covariance: its coefficients, two deviations of which are allowed.
+    Seen through a band, let alone a channel that is free on every tone, single samples hide what these two curves show.
+    """
+    drive = np.linspace(0.0, found.highest, _BINS + 1)[1:]
+    powers = drive[:, None] ** (2 * np.arange(1, len(richer) + 1))
+    spread = np.sqrt(np.maximum(np.real(np.einsum("do,op,dp->d", powers, covariance, powers)), 0.0))
+    apart = np.abs(turn * _gain(richer, drive) - _gain(found.kappa.value, drive))
+    off = np.maximum(apart - 2.0 * spread, 0.0) * np.minimum(drive / rms, 1.0)
+    return _ending(found, drive, off > 10.0 ** (MISFIT_DB / 20.0), rms)
