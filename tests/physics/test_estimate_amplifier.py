@@ -205,9 +205,9 @@ def through_the_air(rng, law_of, snr_db, order):
     (lambda x: rapp_at(x, 3.0, 0.6), 40.0, 5, 9),
 ])  # fmt: skip
 def test_order_is_chosen_over_the_air_too(law_of, snr_db, least, most):
-    found, _ = through_the_air(np.random.default_rng(12), law_of, snr_db, None)
+    found, rms = through_the_air(np.random.default_rng(12), law_of, snr_db, None)
     assert least <= found.order <= most and f"order {found.order}" in found.kappa.assumptions
-    assert found.valid_to == pytest.approx(found.highest) and found.kappa.above_threshold
+    assert 2.0 * rms < found.valid_to <= found.highest and found.kappa.above_threshold
 
 
 def test_cubic_ends_where_the_amplifier_departs_from_it_through_an_unknown_channel():
