@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from hil.clock import Instant
@@ -40,7 +41,7 @@ class FrontEnd:
         self.lock = threading.RLock()
         self._error, self._since = 0.0, 0.0  # of the clock, by a correction: fractional frequency, and seconds at the epoch
         self._draws: dict[str, int] = {}
-        self.sending = Sending(world, name, self.reference, 16 - bits[0], self._latency, self._preserve)
+        self.sending = Sending(world, name, self.reference, 16 - bits[0], self._latency, self._needed)
         self.listening = Listening(world, name, self.reference, bits[1], self.sending.codes)
         self.ears, self.mouths = list(ears), list(mouths)
         self.rates = {RECEIVE: rate, TRANSMIT: rate}
@@ -87,14 +88,14 @@ class FrontEnd:
     def set_rate(self, receive: int | None = None, transmit: int | None = None) -> None:
         """Samples per second from now on."""
         with self.lock:
-            anew = receive is not None and receive != self.rates[RECEIVE]
-            if anew:
-                for inlet in self.inputs.open_now:
+            anew = self.inputs.open_now if receive is not None and receive != self.rates[RECEIVE] else ()
+            with ExitStack() as still:
+                for inlet in anew:
+                    still.enter_context(inlet.lock)
                     inlet.keep()
-            self.rates = {RECEIVE: receive or self.rates[RECEIVE], TRANSMIT: transmit or self.rates[TRANSMIT]}
-            self._tune(None, None)
-            if anew:
-                for inlet in self.inputs.open_now:
+                self.rates = {RECEIVE: receive or self.rates[RECEIVE], TRANSMIT: transmit or self.rates[TRANSMIT]}
+                self._tune(None, None)
+                for inlet in anew:
                     inlet.restart()
 
     def _tune(self, received: Instant | None, transmitted: Instant | None) -> None:
@@ -122,10 +123,9 @@ class FrontEnd:
         at = self.now.after(self._latency())
         return self.reference(at)[0].next_tick(at, self.rates[RECEIVE])
 
-    def _preserve(self) -> None:
-        for other in self._others:
-            for inlet in other.inputs.open_now:
-                inlet.keep()
+    def _needed(self) -> Instant:
+        """Since when blocks wait to be read, at any radio."""
+        return min([self.now, *(inlet.since for other in self._others for inlet in other.inputs.open_now)])
 
     def trigger(self) -> None:
         """Start every buffer that waits for it, on the same tick."""

@@ -31,26 +31,26 @@ class Inlet:
         self._overflowed, self._refresh, self._closed = overflowed, refresh, closed
         self._ring: Ring | None = None  # not before a trigger, where there is one
         self._kept: deque[bytes] = deque()
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
 
     @property
     def block_bytes(self) -> int:
         return 2 * self._samples * len(self._columns)
 
     def start(self, tick: int) -> None:
-        with self._lock:
+        with self.lock:
             self._ring = Ring(tick, self._depth, self._samples)
 
     @property
     def full(self) -> bool:
         """Whether the converter has nowhere to put its samples now."""
-        with self._lock:
+        with self.lock:
             return self._ring is not None and self._listening.now() > self._ring.stops
 
     def read(self, wait: Wait) -> bytes:
         """The oldest block, as soon as it is full."""
         while wait(self._ready):
-            with self._lock:
+            with self.lock:
                 if self._kept:
                     return self._kept.popleft()
                 if self._ring is not None and self._ring.oldest + self._samples <= self._listening.now():
@@ -59,7 +59,7 @@ class Inlet:
 
     def _ready(self) -> Instant | None:
         """When the oldest block is full; None while nothing has started."""
-        with self._lock:
+        with self.lock:
             if self._kept:
                 return Instant(0, 0.0)
             return None if self._ring is None else self._listening.instant(self._ring.oldest + self._samples)
@@ -76,9 +76,15 @@ class Inlet:
             ring.skip(end - begin - self._samples)
         return _bytes(codes)
 
+    @property
+    def since(self) -> Instant:
+        """When the oldest block began to fill."""
+        ring = self._ring
+        return self._listening.instant(ring.oldest if ring is not None else self._listening.now())
+
     def keep(self) -> None:
-        """Compute the blocks that are full, because what they were made of will be forgotten; go on with the next sample."""
-        with self._lock:
+        """Compute the blocks that are full, for at another rate they cannot be."""
+        with self.lock:
             ring = self._ring
             if ring is None:
                 return

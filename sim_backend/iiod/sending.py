@@ -26,9 +26,9 @@ from sim_backend.world import World
 UNLOCKED_S = 300e-6  # a retuned synthesiser is muted for so long
 RETURN = 8  # samples that a digital loopback takes
 GUARD = 64  # samples of a stream beside a piece of it that shape its edge
-PIECE = 1 << 16  # samples of a stream that are put on the air together at most
+PIECE = 1 << 14  # samples of a stream that are put on the air together at most
 REMEMBERED = 16  # waveforms, for a digital loopback
-STREAM_S = 4.0  # for how long what a stream sent is remembered
+STREAM_S, LONGEST_S = 2.0, 6.0  # for how long what a stream sent is remembered, and at most while somebody has yet to read blocks of then
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,17 @@ class Played:
 
 class Sending:
     """shift: bits by which the codes as written are finer than the converter. latency: seconds from a buffer to its first sample.
-    preserve: called before something sent is forgotten."""
+    needed: the instant from which on what was sent may still be asked for.
+
+    Whoever holds `lock` waits for no lock of a receiver: those who hold one of them wait for this.
+    """
 
     def __init__(
         self, world: World, name: str, reference: Callable[[Instant], tuple[Oscillator, float]], shift: int, latency: Callable[[], float],
-        preserve: Callable[[], None],
+        needed: Callable[[], Instant],
     ) -> None:  # fmt: skip
         self._world, self._name, self._reference, self._shift, self._latency = world, name, reference, shift, latency
-        self._preserve = preserve
+        self._needed = needed
         self._mouths: tuple[Mouth, ...] = ()
         self._retuned = world.now
         self._played: deque[Played] = deque(maxlen=REMEMBERED)
@@ -207,9 +210,9 @@ class Sending:
             self._air(played, self.instant(begin + PIPELINE), self.instant(end + PIPELINE))
             stream.sent.append(played)
             stream.aired = end
-        horizon = self._world.now.after(-STREAM_S)
+        now = self._world.now
+        horizon = max(min(now.after(-STREAM_S), self._needed()), now.after(-LONGEST_S))
         while stream.sent and self.instant(stream.sent[0].end or 0) < horizon:
-            self._preserve()
             self._world.forget(stream.sent.popleft().airings)
         stream.drop(self.now() - PIPELINE)
 
