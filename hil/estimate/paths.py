@@ -29,7 +29,7 @@ from hil.estimate.visits import align, delay_between, stayed
 
 __all__ = ["LeftOut", "More", "PathFit", "Settings", "fit"]
 
-SURE = 1e-3  # of the noise's variance: what is left of it where only the left-out visit tells
+SURE = 1e-2  # of the noise's variance: what is left of it where only the left-out visit tells
 NEGLIGIBLE = 0.03  # directions in which the moving echo has less of the noise's variance are left to the noise
 HELD = 2.0  # standard deviations by which chain gains may leave their first guess while paths are looked for, rms
 USUAL = Settings()
@@ -268,16 +268,17 @@ def _told(
         factor, assumptions = max(ratio, 1.0), assumptions + ["model misfit"]
     everything = state.sources.joined(state.waves)
     unresolved = state.wave_variance * state.waves.count / seen.level
-    enough = seen.visits >= settings.least_visits
+    enough, stable = seen.visits >= settings.least_visits, orders[0] == orders[1]
+    trusted = enough and stable and left_out.passed
     gains, own = first * state.chains, slice(len(bound) - 2 * (first.size - 1), None)
     if not enough:
         assumptions.append(f"only {seen.visits} visits")
-    if orders[0] != orders[1]:
+    if not stable:
         assumptions.append(f"order {orders[0]} at the strict false-alarm rate, {orders[1]} at the ordinary one")
     return PathFit(
         everything.gains, everything.cosines, everything.curvatures, everything.delays + start, everything.tapers, gains,
-        enough and left_out.passed, state.sources.count, bound * factor, bound,
-        ChainGains(gains, bound[own, own] * factor, bound[own, own], enough and left_out.passed, ("one complex gain per chain",)),
+        trusted, state.sources.count, bound * factor, bound,
+        ChainGains(gains, bound[own, own] * factor, bound[own, own], trusted, ("one complex gain per chain",)),
         phases + state.phases, delays + state.delays, ratio, left_out, orders, float(10.0 * np.log10(max(unresolved, 1e-12))),
         seen.wavelength, seen.level, fitted, tuple(assumptions),
     )  # fmt: skip

@@ -18,6 +18,7 @@ __all__ = ["Settings", "search"]
 
 BENT = 2.0  # standard deviations of curvature that make a path suspect
 NEAR = 0.12  # of a cosine: paths nearer, and in delay, weigh on each other
+PLAIN = 12.0  # times the limit: a path this significant needs no trial without it
 PARTED = 2  # suspects that are looked into
 
 
@@ -67,7 +68,7 @@ def _grown(state: State, seen: Observations, grid: Search, most: int, limit: flo
             break
         # the paths still missing weigh on the fit like noise; counted as such, they cannot push the positions about
         noisy = engine.tempered(state, seen, 0.25)
-        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=6, tolerance=0.5)
+        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=4, tolerance=1.0)
         if engine.cost(state, noisy) - lower < 2.0:
             break
         state = trial
@@ -86,7 +87,10 @@ def _pruned(state: State, seen: Observations, value: float, limit: float) -> tup
     """Without the paths whose removal costs less than their detection needed (those that later ones have made superfluous)."""
     while state.sources.count > 1:
         trial, higher = state, np.inf
-        for index in np.argsort(engine.significance(state, seen))[:2]:
+        rise = engine.significance(state, seen)
+        for index in np.argsort(rise)[:2]:
+            if rise[index] > PLAIN * limit:
+                continue
             less, cost = engine.refine(replace(state, sources=state.sources.without(int(index))), seen, steps=4, tolerance=0.5)
             if cost < higher:
                 trial, higher = less, cost
