@@ -1,22 +1,25 @@
-"""Two emulated radios that hear each other over the air and themselves through a coupler."""
+"""Two emulated radios that hear each other over the air and themselves through a coupler, or that a third one hears."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import sites
+import numpy as np
 
 from hil.clock import Instant, VirtualClock
 from hil.device import Setting
-from hil.estimate import tracking, twoway
+from hil.estimate import phase, tracking, twoway
 from hil.units import SPEED_OF_LIGHT
 from hil.waveform import Numerology, SoundingFrame, amplitude
 from sim_backend.world import World, build
+from tests.physics import sites
 
 LOOPS = {"a": 7e-9, "b": 4e-9}  # s from port to own receiver
 APART_M = 10.0
 WIDE, USUAL = Numerology(30.72e6, 19.2e6), Numerology(15.36e6, 11.52e6)
+SMALL = Numerology(3.84e6, 2.88e6)
+AGES = np.array([0.0, 5e-3, 10e-3, 20e-3, 40e-3])  # s, of a push
 POWER = {WIDE: 1e-4, USUAL: 6e-5}  # watts, for 20 dB per tone at the other end
 
 
@@ -88,3 +91,44 @@ class Pair:
     @property
     def way(self) -> float:
         return APART_M / SPEED_OF_LIGHT
+
+
+def pushes(kind, seed, trials, clock_noise=None, snr_scale=1.0):
+    """(trial, age) error of the phase between two devices, and the variance told for it: one capture each time, nothing reloaded since.
+
+    Errors are against the phase that both oscillators really had, for which no capture is needed.
+    """
+    cables = [{"from": f"{name}.tx0", "to": "u.rx0", "gain_db": -70.0, "delay_ns": 30.0, "exclusive": True} for name in "ab"]
+    radios = [sites.radio("a", 1, 0, [0.0, 0.0, 1.0]), sites.radio("b", 1, 0, [5.0, 0.0, 1.0]), sites.radio("u", 0, 1, [10.0, 0.0, 1.0])]
+    clock = VirtualClock()
+    emulated = {"room": {"scatterers": 0}, "cable": cables, "oscillator": {"class": kind, "spread_ppm": 0.5}}
+    world = build(sites.site(radios, seed=seed, emulated=emulated), clock)
+    frames = [SoundingFrame(SMALL, i, 1, 1, 6e-6 * snr_scale, 1, 28) for i in range(2)]
+    world.radio("u").configure(Setting(sites.CARRIER, SMALL.sample_rate_hz, (40.0,), ()))
+    for name, frame in zip("ab", frames):
+        radio, samples = world.radio(name), frame.samples()
+        attenuation = amplitude.choose_attenuation(samples, radio.capability)
+        radio.configure(Setting(sites.CARRIER, SMALL.sample_rate_hz, (), (attenuation,)))
+        radio.load(1, amplitude.to_fractions(samples, radio.capability, attenuation))
+        radio.apply(1)
+    clock.sleep(5e-3)
+    errors, told, near, zero = [], [], [None, None], None
+    for _ in range(trials):
+        capture = world.radio("u").capture(frames[0].length + 3 * SMALL.symbol_samples, 1.0)
+        tuning, first, _ = world.truth.windows("u")[-1]
+        found = twoway.separated(capture, frames, near_hz=near)
+        near = [each.carrier.cfo_hz for each in found]
+        both = phase.between(*(phase.measure(each.capture, frame, each.carrier, clock=clock_noise) for each, frame in zip(found, frames)))
+
+        def true(age, tuning=tuning, first=first, both=both):
+            """Radians by which a is ahead of b, up to a constant of the run: carriers and the frames' starts are fixed."""
+            at = tuning.oscillator.tick(first, tuning.rate).after(both.centre_s + age)
+            return 2 * np.pi * sites.CARRIER * (world.truth.oscillator("a", at)[0] - world.truth.oscillator("b", at)[0])
+
+        row = [both.at(both.centre_s + age)[0] - true(age) for age in AGES]
+        zero = row[0] if zero is None else zero
+        errors.append(np.angle(np.exp(1j * (np.array(row) - zero))))
+        told.append([both.variance_at(age) for age in AGES])
+        clock.sleep(2e-3)
+    errors = np.array(errors)
+    return np.angle(np.exp(1j * (errors - np.angle(np.mean(np.exp(1j * errors[:, :1])))))), np.array(told)

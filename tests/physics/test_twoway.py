@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from exchange_bench import USUAL, WIDE, Pair
-from synthetic import received
 
 from hil.clock import Instant
 from hil.device import Capture
@@ -15,6 +13,8 @@ from hil.errors import HilError, InputError
 from hil.estimate import tracking, twoway
 from hil.estimate.twoway import Lateness, Loop
 from hil.waveform import SoundingFrame
+from tests.physics.exchange_bench import USUAL, WIDE, Pair
+from tests.physics.synthetic import received
 
 FRAME_S, FC, WAY = 0.9989583e-3, 3.5e9, 33.4e-9
 LOOPS = Loop(7e-9, (10e-12) ** 2), Loop(4e-9, (20e-12) ** 2)
