@@ -16,9 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hil import crosscheck
+from hil import crosscheck, reach
 from hil.clock import Clock, VirtualClock, WallClock
-from hil.envelope import Limits
 from hil.envelope import Rail as GuardedRail
 from hil.errors import InputError
 from hil.files import read_bench
@@ -136,11 +135,6 @@ def _start_readings(bench: Bench, stage: str) -> dict[str, float]:
 # -- nodes ------------------------------------------------------------------------------------------------------------------------------
 
 
-def _limits(bench: Bench) -> Limits:
-    licence = bench.testbed.limits
-    return Limits(band_hz=licence.band_hz, eirp_dbm=licence.eirp_dbm, duty=licence.duty)
-
-
 def _guards(bench: Bench, node: str) -> tuple[dict[str, GuardedRail], dict[str, tuple[float, ...]]]:
     """Rails whose carriages must not meet, and antenna gain per transmit channel, of one node's devices."""
     rails, gains = {}, {}
@@ -196,9 +190,10 @@ def _workers(bench: Bench, world: Any, clock: Clock) -> list[Any]:
     workers = []
     for node in bench.testbed.node:
         rails, gains = _guards(bench, node.name)
+        limits = reach.limits(bench.testbed, node.name, bench.nodes)
         radios = {radio.name: world.radio(radio.name) for radio in bench.testbed.radio if radio.node == node.name}
         stages = {stage.name: world.stage(stage.name) for stage in bench.testbed.stage if stage.node == node.name}
-        workers.append(Worker(node.name, radios, stages, _limits(bench), clock=clock, rails=rails, antenna_gain_dbi=gains))
+        workers.append(Worker(node.name, radios, stages, limits, clock=clock, rails=rails, antenna_gain_dbi=gains))
     return workers
 
 
@@ -348,12 +343,13 @@ def _nodes(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tu
         plans = []
         for node in bench.testbed.node:
             rails, gains = _guards(bench, node.name)
+            limits = reach.limits(bench.testbed, node.name, bench.nodes)
             radios = [radio.name for radio in bench.testbed.radio if radio.node == node.name]
             stages = [stage.name for stage in bench.testbed.stage if stage.node == node.name]
             devices = [Device(kind="radio", name=name, entry="sim_backend.remote:radio", arguments=to) for name in radios]
             devices += [Device(kind="stage", name=name, entry="sim_backend.remote:stage", arguments=to) for name in stages]
             plans.append(
-                NodePlan(name=node.name, lease_s=LEASE_S, limits=_limits(bench), devices=tuple(devices), rails=rails, antenna_gain_dbi=gains)
+                NodePlan(name=node.name, lease_s=LEASE_S, limits=limits, devices=tuple(devices), rails=rails, antenna_gain_dbi=gains)
             )
         nodes = stack.enter_context(LocalNodes(plans))
         link = stack.enter_context(

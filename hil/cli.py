@@ -90,6 +90,14 @@ class Depth(StrEnum):
     nodes = "nodes"
 
 
+class ProfileAction(StrEnum):
+    """What to do with profiles of radios."""
+
+    show = "show"
+    check = "check"
+    apply = "apply"
+
+
 class Color(StrEnum):
     """When to colour."""
 
@@ -176,6 +184,20 @@ def check(
     from hil.commands import bench
 
     bench.check(_speak("check", quiet, verbose, json, color), paths)
+
+
+@app.command(cls=Exampled, rich_help_panel="start", epilog="hil doctor my-lab\nhil doctor desk --air --yes")
+def doctor(
+    bench: Bench = None,
+    air: Annotated[bool, typer.Option("--air", help="the hardware at the testbed's addresses")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="with --air: also send test tones, within the limits")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="of the emulated hardware")] = 1,
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Versions, reach, identity, profile, loopback, ports, noise, lines, throughput, clocks, disk; and what to do."""
+    from hil.commands import doctor
+
+    raise typer.Exit(doctor.doctor(_speak("doctor", quiet, verbose, json, color), tuple(bench or ()), air=air, seed=seed, yes=yes))
 
 
 @app.command(cls=Exampled, rich_help_panel="run", epilog="hil run my-lab --seed 7\nhil run --resume last")
@@ -300,6 +322,21 @@ def sound(
     from hil.commands import sound
 
     raise typer.Exit(sound.sound(_speak("sound", quiet, verbose, json, color), tuple(bench or ()), seed))
+
+
+@app.command(cls=Exampled, rich_help_panel="serve", epilog="hil profile show my-lab\nhil profile check desk pluto-a --air")
+def profile(
+    action: Annotated[ProfileAction, typer.Argument(metavar="ACTION", help="show; check: compare; apply: set and compare")],
+    bench: Annotated[Path, typer.Argument(metavar="BENCH", help="a folder")],
+    device: Annotated[str | None, typer.Argument(metavar="[DEVICE]", help="a radio; all without", show_default=False)] = None,
+    air: Annotated[bool, typer.Option("--air", help="the hardware at the testbed's addresses")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="of the emulated hardware")] = 1,
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """Profiles against radios; check and apply silence their transmitters."""
+    from hil.commands import profile
+
+    raise typer.Exit(profile.profile(_speak("profile", quiet, verbose, json, color), str(action), (bench,), device, air=air, seed=seed))
 
 
 @app.command(cls=Exampled, rich_help_panel="serve", epilog="hil node node.toml\nhil node node.toml -v")

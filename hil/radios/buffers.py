@@ -55,7 +55,7 @@ class Receiver:
         except BaseException:
             self.drop()
             raise
-        self._read_at = time.monotonic()
+        self.touch()
         wanted = samples * self._channels * BYTES
         if len(block) != wanted:
             self.drop()
@@ -64,6 +64,10 @@ class Receiver:
                 found=str(len(block) // (self._channels * BYTES)), allowed=str(samples), fix="capture again; if it stays, `hil doctor BENCH`",
             )  # fmt: skip
         return block
+
+    def touch(self) -> None:
+        """The block that was read is dealt with: from here on the stream waits."""
+        self._read_at = time.monotonic()
 
     def _open(self, samples: int, rate_hz: float, timeout_s: float) -> None:
         board, sdr = self._board, self._board.sdr

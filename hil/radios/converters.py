@@ -13,6 +13,7 @@ class Converters:
     """All channels of the chip, tuned alike. Carriers beyond half a converter's clock are reached through their image in its other zones."""
 
     gain_modes = ("manual",)
+    loops_back = False  # its framer's loop wants both links built alike, which the chip does not say
 
     def __init__(self, board: Board, channels: int, fitting: Fitting) -> None:
         self._board, self._channels, self._fitting = board, channels, fitting
@@ -98,8 +99,7 @@ class Converters:
         raise DeviceError("no-such-attribute", "the part has no correction of its reference", where=self._board.where)
 
     def loopback(self, on: bool) -> None:
-        """The framer's own: the link's transmit words come back as received ones."""
-        self._board.write(self._chip, "loopback_mode", int(on))
+        raise DeviceError("no-such-attribute", "this part has no loopback that is sure to close", where=self._board.where)
 
     def _first(self, output: bool) -> str:
         return next(name for name, direction in self._tuned if direction is output)

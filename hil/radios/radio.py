@@ -142,9 +142,10 @@ class AdiRadio:
                 loss = Loss.SOME
             gains = self._read_gains(setting, self._receiver.reopened)
             fractions, clipped = codes.received(block, self._capability.receive_channels, self._capability.bits)
+            self._receiver.touch()
             return Capture(
                 samples=fractions, sample_rate_hz=setting.sample_rate_hz, carrier_hz=setting.carrier_hz, gain_db=gains,
-                version=version, loss=loss, clock=_began(asked_at, came_at, count / setting.sample_rate_hz),
+                version=version, loss=loss, clock=_began(asked_at if self._receiver.reopened else None, came_at, count / setting.sample_rate_hz),
                 full_scale=1 << (self._capability.bits - 1), clipped=clipped, device=self.name,
             )  # fmt: skip
 
@@ -161,7 +162,7 @@ class AdiRadio:
 
     def supports(self, what: str) -> bool:
         has = {"transmit": True, "receive": True, "coherent": True, "loss": self._receiver.reports_loss}
-        has |= {"gain-modes": len(self._front.gain_modes) > 1, "first-sample": False, "loopback": True}
+        has |= {"gain-modes": len(self._front.gain_modes) > 1, "first-sample": False, "loopback": self._front.loops_back}
         return has.get(what, False)
 
     def close(self) -> None:
@@ -328,10 +329,10 @@ class AdiRadio:
             raise
 
 
-def _began(asked_at: Instant, came_at: Instant, airtime_s: float) -> Instant:
-    """When the first sample was taken: as long before the block came as it lasts."""
+def _began(opened_at: Instant | None, came_at: Instant, airtime_s: float) -> Instant:
+    """When the first sample was taken: as long before the block came as it lasts, in a new buffer not before that was opened."""
     began = came_at.after(-airtime_s)
-    return began if began.since(asked_at) > 0.0 else asked_at
+    return began if opened_at is None or began.since(opened_at) > 0.0 else opened_at
 
 
 @atexit.register

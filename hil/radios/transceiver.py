@@ -23,6 +23,7 @@ class Transceiver:
     """Two channels per chip each way; all chips of a board are set alike."""
 
     gain_modes = tuple(MODES)
+    loops_back = True
 
     def __init__(self, board: Board, channels: int, fitting: Fitting) -> None:
         self._board, self._fitting = board, fitting

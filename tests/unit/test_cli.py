@@ -26,7 +26,7 @@ def hil(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int
 
 # -- help --------------------------------------------------------------------------------------------------------------------------------
 
-COMMANDS = ("new", "check", "run", "runs", "report", "compare", "replay", "verify", "export", "node")
+COMMANDS = ("new", "check", "doctor", "profile", "run", "runs", "report", "compare", "replay", "verify", "export", "node")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -50,7 +50,7 @@ def test_commands_are_grouped_by_what_one_wants(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    "later", ["doctor", "calibrate", "where", "stop", "design", "sweep", "keys"]
+    "later", ["calibrate", "where", "stop", "design", "sweep", "keys"]
 )
 def test_what_does_not_exist_yet_is_no_command(later: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = hil(later, capsys=capsys)

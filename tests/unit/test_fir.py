@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import firmware_configs
-from hil import fir, profile
+from hil import fir, profile, strict
+from hil.errors import InputError
 
 SHIPPED = Path(firmware_configs.__file__).parent / "fir" / "quarter-77.ftr"
 SMALL = "# a comment\nTX 3 GAIN 0 INT 2\nRX 3 GAIN -6 DEC 2\nRTX 983040000 1 2 3\nBWTX 14000000\n" + "\n".join(f"{n},{-n}" for n in range(16))
@@ -60,3 +61,23 @@ def test_a_profile_brings_its_filter_and_says_what_a_driver_sets() -> None:
     assert read.fir == fir.parse(SHIPPED.read_text())
     assert read.fitting["fir"] == read.fir.text and read.fitting["ports"] == {"receive": "A_BALANCED", "transmit": "A"}
     assert read.fitting["tracking"] == {"quadrature": True, "rf_dc": True, "baseband_dc": True} and read.fitting["temperature_c"] == 85.0
+
+
+def test_a_profile_whose_filter_cannot_be_used(tmp_path: Path) -> None:
+    text = (Path(firmware_configs.__file__).parent / "ad9361-3g5.toml").read_text()
+    (tmp_path / "fir").mkdir()
+    (tmp_path / "fir" / "quarter-77.ftr").write_text(SMALL.replace("DEC 2", "DEC 3"))
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        profile.radio_profile(strict.parse(file))
+    assert caught.value.id == "bad-filter" and caught.value.line == 6 and "changes the rate by 3" in caught.value.found
+
+
+def test_a_fixed_number_of_channels_is_not_another(tmp_path: Path) -> None:
+    text = (Path(firmware_configs.__file__).parent / "pluto-3g5.toml").read_text()
+    file = tmp_path / "own.toml"
+    file.write_text(text.replace('part = "pluto"', 'part = "pluto"\nchannels = 2'))
+    with pytest.raises(InputError) as caught:
+        profile.radio_profile(strict.parse(file))
+    assert (caught.value.id, caught.value.found) == ("beyond-part", "2") and caught.value.key.endswith("channels")

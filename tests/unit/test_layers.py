@@ -18,7 +18,7 @@ ROWS: list[list[str]] = [
     ["hil.systems"],
     ["hil.learn", "hil.estimate", "hil.adversary"],
     ["hil.model"],
-    ["hil.link", "hil.records", "hil.uncertainty", "hil.waveform", "hil.knowledge"],
+    ["hil.link", "hil.records", "hil.uncertainty", "hil.waveform", "hil.knowledge", "hil.reach", "hil.checkup"],
     ["hil.envelope", "hil.motion"],
     ["hil.files", "hil.crosscheck", "hil.scenario", "hil.testbed", "hil.profile", "hil.parts", "hil.fir", "firmware_configs"],
     ["hil.device"],
@@ -28,7 +28,7 @@ ROW = {unit: row for row, units in enumerate(ROWS, 1) for unit in units}
 # Inside a row: files of a bench know each other; knowledge is a value that its whole row passes on; the command line is one unit.
 SIDEWAYS = {1: None, 9: None, 11: None, 7: {"hil.knowledge"}}
 BESIDE = ("hil.node", "hil.radios", "hil.stages")  # beside the hardware: hil.link and rows 8 to 11
-MAY_IMPORT_BESIDE = ("hil.bench", "hil.commands.serve", *BESIDE)  # the composition root, and `hil node` itself
+MAY_IMPORT_BESIDE = ("hil.bench", "hil.reach", "hil.commands.serve", *BESIDE)  # composition of devices, and `hil node` itself
 LIGHT = ("torch", "cvxpy", "scipy", "numba")  # not on a single-board computer
 EMULATOR_KNOWS = {"hil.device", "hil.clock", "hil.units"}
 
