@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from synthetic import received, tone_channel
 
 from hil.device import Capture
 from hil.errors import HilError
 from hil.estimate import carrier, quality
 from hil.waveform import MeasuringFrame, Modulation, Numerology
+from tests.physics.synthetic import received, tone_channel
 
 WIDE, NARROW = Numerology(15.36e6, 11.52e6), Numerology(4.0e6, 3.0e6)
 CARRIER = 3.5e9
