@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hil.device import DeviceError
 
 HEADROOM = 0.98  # of full scale: interpolation filters overshoot between the samples they are given
+TILE = 1 << 16  # words of I and Q
 _LITTLE = np.dtype("<i2")
 
 
@@ -29,12 +30,13 @@ def received(memory: bytes | bytearray | memoryview, channels: int, bits: int) -
     if words.size and (int(words.max()) >= full - 1 or int(words.min()) <= -full):
         railed = ((words >= full - 1) | (words <= -full)).reshape(-1, 2).any(axis=1)
         clipped = float(np.count_nonzero(railed)) / len(railed)
-    if channels > 1:  # I and Q of a sample move as one 32 bit word
-        words = np.ascontiguousarray(words.view("<i4").reshape(samples, channels).T).view(_LITTLE).reshape(channels, 2 * samples)
-    else:
-        words = words.reshape(1, 2 * samples)
-    fractions = np.multiply(words, np.float32(1.0 / full), dtype=np.float32)
-    return fractions.view(np.complex64), clipped
+    fractions = np.empty((channels, samples), np.complex64)
+    parts, pairs = fractions.view(np.float32), words.view("<i4").reshape(samples, channels)  # I and Q of a sample move as one word
+    rows = max(1024, TILE // channels)  # channels are taken apart where the words still lie in the cache
+    for begin in range(0, samples, rows):
+        turned = np.ascontiguousarray(pairs[begin : begin + rows].T).view(_LITTLE)
+        np.multiply(turned, np.float32(1.0 / full), out=parts[:, 2 * begin : 2 * (begin + rows)], dtype=np.float32)
+    return fractions, clipped
 
 
 def to_send(waveform: NDArray[np.complex64], bits: int) -> NDArray[np.int16]:

@@ -11,12 +11,13 @@ from hil.device import DeviceError
 from hil.radios import codes
 
 
+@pytest.mark.parametrize("count", [1, 50, 70_001])
 @pytest.mark.parametrize(("bits", "channels"), [(12, 1), (12, 2), (12, 4), (16, 3)])
-def test_received_words_are_fractions_of_full_scale_channel_by_channel(bits: int, channels: int) -> None:
+def test_received_words_are_fractions_of_full_scale_channel_by_channel(bits: int, channels: int, count: int) -> None:
     full = 1 << (bits - 1)
-    words = np.random.default_rng(1).integers(-full + 1, full - 1, (50, channels, 2)).astype("<i2")
+    words = np.random.default_rng(1).integers(-full + 1, full - 1, (count, channels, 2)).astype("<i2")
     samples, clipped = codes.received(words.tobytes(), channels, bits)
-    assert samples.shape == (channels, 50) and samples.dtype == np.complex64 and samples.flags.c_contiguous and clipped == 0.0
+    assert samples.shape == (channels, count) and samples.dtype == np.complex64 and samples.flags.c_contiguous and clipped == 0.0
     for channel in range(channels):
         assert np.array_equal(samples[channel] * full, words[:, channel, 0] + 1j * words[:, channel, 1])
 
