@@ -128,8 +128,9 @@ def run(trials: int, rng: np.random.Generator) -> list[Row]:
         rows.append(middle(f"{at}: bound, m", bound))
         rows.append(efficiency(f"{at}: RMSE over bound, outliers apart", size[~far], bound[~far], BAR if snr_db >= 14.0 else None, took))
         rows.append(share(f"{at}: outliers", far))
-        rows.append(coverage(f"{at}: 95 % ellipse of fixes not flagged holds the target", distance[~flagged] < 5.991,
-                             *((0.93, 0.97) if above else (None, None))))  # fmt: skip
+        if not flagged.all():
+            rows.append(coverage(f"{at}: 95 % ellipse of fixes not flagged holds the target", distance[~flagged] < 5.991,
+                                 *((0.93, 0.97) if above else (None, None))))  # fmt: skip
         rows.append(share(f"{at}: flagged", flagged, at_most=0.01 if snr_db >= THRESHOLD_DB + 3.0 else None))
         rows.append(told(f"{at}: ms a fix", 1e3 * took / trials, trials=trials, seconds=took))
         some = cases[: max(1, trials // 20)]
@@ -139,7 +140,8 @@ def run(trials: int, rng: np.random.Generator) -> list[Row]:
             took = time.process_time() - begun
             rows.append(told(f"{at}: {words}, RMSE, m ({1e3 * took / len(some):.0f} ms)", float(np.sqrt(np.mean(np.square(away)))),
                              trials=len(some), seconds=took))  # fmt: skip
-        rows.append(told(f"{at}: fixes not flagged, RMSE, m", float(np.sqrt(np.mean(size[~flagged] ** 2))) if not flagged.all() else np.nan,
-                         trials=int((~flagged).sum())))  # fmt: skip
-    rows.append(share("outliers that are flagged, all SNRs", np.array(flagged_far, bool), at_least=0.99))
+        if not flagged.all():
+            rows.append(told(f"{at}: fixes not flagged, RMSE, m", float(np.sqrt(np.mean(size[~flagged] ** 2))), trials=int((~flagged).sum())))
+    if flagged_far:
+        rows.append(share("outliers that are flagged, all SNRs", np.array(flagged_far, bool), at_least=0.99))
     return rows
