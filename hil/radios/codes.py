@@ -11,15 +11,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.device import DeviceError
+from hil.device import Codes, DeviceError
 
 HEADROOM = 0.98  # of full scale: interpolation filters overshoot between the samples they are given
 TILE = 1 << 16  # words of I and Q
 _LITTLE = np.dtype("<i2")
 
 
-def received(memory: bytes | bytearray | memoryview, channels: int, bits: int) -> tuple[NDArray[np.complex64], float]:
-    """Fractions of full scale, (channel, sample) contiguous, and the share of samples with I or Q at a rail.
+def received(memory: bytes | bytearray | memoryview, channels: int, bits: int) -> tuple[Codes, float]:
+    """The codes with their fractions of full scale, (channel, sample) contiguous, and the share of samples with I or Q at a rail.
 
     memory: whole samples, as they came from the device.
     """
@@ -36,7 +36,7 @@ def received(memory: bytes | bytearray | memoryview, channels: int, bits: int) -
     for begin in range(0, samples, rows):
         turned = np.ascontiguousarray(pairs[begin : begin + rows].T).view(_LITTLE)
         np.multiply(turned, np.float32(1.0 / full), out=parts[:, 2 * begin : 2 * (begin + rows)], dtype=np.float32)
-    return fractions, clipped
+    return Codes(words.reshape(samples, channels, 2), fractions), clipped
 
 
 def to_send(waveform: NDArray[np.complex64], bits: int) -> NDArray[np.int16]:

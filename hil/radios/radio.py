@@ -141,10 +141,10 @@ class AdiRadio:
             if version is not None and self._sender.starved():
                 loss = Loss.SOME
             gains = self._read_gains(setting, self._receiver.reopened)
-            fractions, clipped = codes.received(block, self._capability.receive_channels, self._capability.bits)
+            taken, clipped = codes.received(block, self._capability.receive_channels, self._capability.bits)
             self._receiver.touch()
             return Capture(
-                samples=fractions, sample_rate_hz=setting.sample_rate_hz, carrier_hz=setting.carrier_hz, gain_db=gains,
+                samples=taken.samples, codes=taken, sample_rate_hz=setting.sample_rate_hz, carrier_hz=setting.carrier_hz, gain_db=gains,
                 version=version, loss=loss, clock=_began(asked_at if self._receiver.reopened else None, came_at, count / setting.sample_rate_hz),
                 full_scale=1 << (self._capability.bits - 1), clipped=clipped, device=self.name,
             )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.device import DeviceError
+from hil.device import DeviceError, fractions
 from hil.radios import codes
 
 
@@ -16,7 +16,9 @@ from hil.radios import codes
 def test_received_words_are_fractions_of_full_scale_channel_by_channel(bits: int, channels: int, count: int) -> None:
     full = 1 << (bits - 1)
     words = np.random.default_rng(1).integers(-full + 1, full - 1, (count, channels, 2)).astype("<i2")
-    samples, clipped = codes.received(words.tobytes(), channels, bits)
+    taken, clipped = codes.received(words.tobytes(), channels, bits)
+    samples = taken.samples
+    assert np.array_equal(taken.values, words) and np.array_equal(samples, fractions(words, full))
     assert samples.shape == (channels, count) and samples.dtype == np.complex64 and samples.flags.c_contiguous and clipped == 0.0
     for channel in range(channels):
         assert np.array_equal(samples[channel] * full, words[:, channel, 0] + 1j * words[:, channel, 1])
@@ -54,8 +56,8 @@ def test_what_digital_loopback_returns_is_what_was_sent() -> None:
     """Sent words come back shifted right by four: as received codes of the same fractions."""
     rng = np.random.default_rng(2)
     waveform = (rng.uniform(-0.9, 0.9, (2, 64)) + 1j * rng.uniform(-0.9, 0.9, (2, 64))).astype(np.complex64)
-    back, _ = codes.received((codes.to_send(waveform, 12) >> 4).astype("<i2").tobytes(), 2, 12)
-    assert np.abs(back - waveform).max() <= np.sqrt(0.5) / 2048 + 1e-7
+    taken, _ = codes.received((codes.to_send(waveform, 12) >> 4).astype("<i2").tobytes(), 2, 12)
+    assert np.abs(taken.samples - waveform).max() <= np.sqrt(0.5) / 2048 + 1e-7
 
 
 @pytest.mark.parametrize(
