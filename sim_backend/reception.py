@@ -114,7 +114,7 @@ class Receiver:
         out: list[Run] = []
         marks = self._marks(first, first + count)
         for (begin, tuned, tuning), end in zip(marks, [mark[0] for mark in marks[1:]] + [first + count]):
-            begin = max(begin, first)
+            begin, end = max(begin, first), min(end, first + count)  # what a change brings about may come after the window
             if begin < end:
                 run = self._present(tuned, tuning, begin), begin, end - begin
                 out += [run] if tuned.mode == "manual" else self._automatic(agc.LAWS[tuned.mode], *run)

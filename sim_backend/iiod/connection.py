@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import time
@@ -259,10 +260,11 @@ def _only(words: list[str], count: int) -> list[str]:
 
 
 def _driver(act: Callable[[], Result]) -> Result:
-    """What fails inside the emulated driver is an input/output error to its client, and no end of the daemon."""
+    """What fails inside the emulator is an input/output error to its client, a line in the log, and no end of the daemon."""
     try:
         return act()
     except (Refused, Gone, OSError):
         raise
     except Exception as error:
+        logging.getLogger(__name__).exception("the emulated driver failed")
         raise Refused(EIO) from error

@@ -20,6 +20,7 @@ from sim_backend.world import World
 Codes = NDArray[np.int16]
 CHUNK = 1 << 17  # samples computed at a time
 ERAS = 32  # remembered
+EARLIER = 1 << 20  # ticks before a receiver's first setting of which it may be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,10 @@ class Listening:
             if old and era.continues(old[-1]):
                 era = Era(old[-1].tick, era.ears, old[-1].groups)
                 old = old[:-1]
-            elif old:
+            else:  # a receiver's book reaches back to before any window that may be asked for
+                ears_before, begun = (old[-1].ears, max(old[-1].tick, tick - 1)) if old else (era.ears, tick - EARLIER)
                 for chosen, receiver in fresh:
-                    self._write(receiver, old[-1].ears, chosen[0], max(old[-1].tick, tick - 1), retuned, oscillator)
+                    self._write(receiver, ears_before, chosen[0], begun, retuned, oscillator)
             for chosen, receiver in era.groups:
                 self._write(receiver, era.ears, chosen[0], tick, retuned, oscillator)
             self._eras = (*old, era)[-ERAS:]
