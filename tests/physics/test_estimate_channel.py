@@ -181,6 +181,16 @@ def test_carrier_error_is_propagated_when_phases_are_not_tracked():
     late = np.linalg.eigvalsh(extra)[..., -1] / np.linalg.norm(scene.numerology.block_mean(plain.value, axis=1), axis=-1) ** 2
     assert np.all(np.linalg.matrix_rank(extra, tol=1e-9 * np.abs(extra).max()) <= 1)  # elements err together
     assert np.all(late < (2 * np.pi * scene.carrier.cfo.std[0] * 1e-3) ** 2)
+    # its size: what a carrier 1 Hz higher and lower, turned about its epoch, makes of the channels
+    sides = []
+    for step in (1.0, -1.0):
+        off = replace(scene.carrier, cfo=replace(scene.carrier.cfo, value=scene.carrier.cfo.value + step))
+        got = channel.estimate(scene.capture, scene.frame, off, track_phase=False).value
+        sides.append(scene.numerology.block_mean(got, axis=1) * np.exp(2j * np.pi * step * scene.carrier.centre_s))
+    slope = (sides[0] - sides[1]) / 2.0
+    expected = scene.carrier.cfo.covariance[0, 0] * slope[..., :, None] * slope[..., None, :].conj()
+    np.testing.assert_allclose(np.linalg.norm(extra, axis=(2, 3)), np.linalg.norm(expected, axis=(2, 3)), rtol=0.3)
+    assert np.linalg.norm(extra) == pytest.approx(np.linalg.norm(expected), rel=0.05)
     assert np.all(np.linalg.eigvalsh(tracked.response.covariance)[..., 0] >= np.real(tracked.response.bound[..., 0, 0]) * 0.999)
 
 
