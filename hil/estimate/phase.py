@@ -108,7 +108,8 @@ def measure(
 
     response: (channel, tone) channel of what `frame.known` tells in group 0; its phase is the zero. None: a single path, whose delay is
     taken from this capture (a symmetric band keeps it out of the phase). clock: how the pair's oscillators wander beyond what one capture
-    shows: the walk of their frequency, and what of the carrier heard does not last. Above threshold when energy over noise passes 10.5.
+    shows: white noise that too short a capture hides, the walk of their frequency, and what of the carrier heard does not last. Above
+    threshold when energy over noise passes 10.5.
     """
     numerology = frame.numerology
     heard = symbols_of(capture, numerology, carrier)
@@ -129,8 +130,9 @@ def measure(
     bound = carrier.cfo.covariance if carrier.cfo.bound is None else carrier.cfo.bound
     clock = clock or ClockNoise(0.0, 0.0)
     fast = carrier.carrier_hz**2 * clock.fast
+    diffusion = max(carrier.phase_diffusion, (2.0 * np.pi * carrier.carrier_hz) ** 2 * clock.white)
     return Phase(
-        radians, 0.5 / max(ratio, 1e-12), carrier.centre_s, carrier.cfo_hz, float(bound[0, 0]) + fast, carrier.carrier_hz, carrier.phase_diffusion,
+        radians, 0.5 / max(ratio, 1e-12), carrier.centre_s, carrier.cfo_hz, float(bound[0, 0]) + fast, carrier.carrier_hz, diffusion,
         float(heard.times[-1] - heard.times[0]) + numerology.symbol_time_s, carrier.phase_bounded, clock.walk,
         bool(carrier.above_threshold and ratio > FLAG),
     )  # fmt: skip

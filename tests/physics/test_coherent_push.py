@@ -45,7 +45,7 @@ def test_power_of_the_sum_falls_as_the_variance_says_in_full():
 @pytest.mark.slow
 def test_flickering_oscillators_lose_it_as_soon_as_their_noise_says():
     """TCXOs, with the noise that fits readings ten times a second: what of it is slower than the age counts too, so it errs upwards."""
-    parts = [pushes("tcxo", seed, 40, ClockNoise(1.4e-19, 7e-18, 8e-18), snr_scale=10.0) for seed in range(2)]
+    parts = [pushes("tcxo", seed, 40, ClockNoise(1e-22, 7e-18, 8e-18), snr_scale=10.0) for seed in range(2)]
     errors, told = (np.concatenate(part) for part in zip(*parts))
     ratio = np.sqrt(np.mean(errors**2, axis=0) / told.mean(0))
     assert np.all((ratio[1:4] > 0.25) & (ratio[1:4] < 1.1)), ratio

@@ -8,6 +8,7 @@ from synthetic import received
 
 from hil.device import Capture
 from hil.estimate import acquisition, bounds, carrier, phase, phasenoise
+from hil.estimate.tracking import ClockNoise
 from hil.waveform import Numerology, SoundingFrame
 
 SMALL = Numerology(3.84e6, 2.88e6)
@@ -65,7 +66,7 @@ def test_power_of_two_and_of_many():
     assert phase.combining(0.16, 5) == pytest.approx(np.mean(np.abs(np.exp(1j * wrong).mean(-1)) ** 2), rel=0.01)
 
 
-def measured(rng, *, snr_db, walk=0.0, bounded=0.0, frames=1):
+def measured(rng, *, snr_db, walk=0.0, bounded=0.0, frames=1, whole=False):
     """(phase found, true radians at any time) of one capture with its carrier refined and nothing else known."""
     n = SMALL
     cfo, start, zero = rng.uniform(-8e3, 8e3), rng.uniform(0, 100), rng.uniform(0, 2 * np.pi)
@@ -83,7 +84,8 @@ def measured(rng, *, snr_db, walk=0.0, bounded=0.0, frames=1):
     capture = Capture.of(y, rate=n.sample_rate_hz, carrier=CARRIER)
     fit = carrier.refine(capture, FRAME, acquisition.Acquisition(round(start), cfo + rng.uniform(-300, 300), 1.0, 0.0))
     # the carrier turns at capture time, whatever the delay; a path's phase is that of the centre of its band
-    return phase.measure(capture, FRAME, fit), lambda t: zero + 2 * np.pi * cfo * t + wander[int(t * n.sample_rate_hz)], fit
+    found = phase.measure(capture, FRAME, fit), lambda t: zero + 2 * np.pi * cfo * t + wander[int(t * n.sample_rate_hz)], fit
+    return (*found, capture) if whole else found
 
 
 def errors(rng, trials, age, **how):
@@ -141,6 +143,21 @@ def test_bounded_phase_noise_does_not_pass_for_a_walk():
         _, _, fit = measured(rng, snr_db=25.0, bounded=1e-4, frames=2)
         ratios.append(fit.cfo.std[0] / fit.cfo.bound_std[0])
     assert np.median(ratios) < 2.0
+
+
+def test_a_walk_that_one_short_frame_hides_is_told_by_the_clock():
+    """28 symbols cannot tell 4.84 rad^2/s from noise every time; what the pair's oscillators are known to do counts at least."""
+    rng = np.random.default_rng(7)
+    inside, widths = [], []
+    for _ in range(60):
+        _, truth, fit, capture = measured(rng, snr_db=20.0, walk=4.836, whole=True)
+        told = phase.measure(capture, FRAME, fit, clock=ClockNoise(1e-20, 0.0))
+        at = told.centre_s + 1e-3
+        radians, variance = told.at(at)
+        widths.append(np.degrees(np.sqrt(variance)))
+        inside.append(abs(np.angle(np.exp(1j * (radians - truth(at))))) < 1.96 * np.sqrt(variance))
+    assert min(widths) > 3.9 and np.median(widths) < 5.5  # 4.05 where the walk is what the clock says, more where it shows as more
+    assert np.mean(inside) > 0.85
 
 
 def test_echoes_are_referred_to_the_channel_given():
