@@ -15,6 +15,7 @@
     radio, stage the devices of `hil.device` on top; `settings` is the table [emulated]
     truth        what no device tells, for tests and for the sounder
     sounder      the emulator measured by itself
+    iiod         radios on the network, as clients of real ones expect them
 
 Of the controller it knows `hil.device`, `hil.clock` and `hil.units` only.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from hil.units import to_dbm
 from sim_backend import seeds
@@ -31,11 +32,13 @@ from sim_backend.iiod.values import (
     whole,
     within,
 )
+from sim_backend.radio import FAR_OFF
 
 MODES = {"manual": "manual", "fast_attack": "fast", "slow_attack": "slow", "hybrid": "slow"}
 RECEIVE_PORTS = "A_BALANCED B_BALANCED C_BALANCED A_N A_P B_N B_P C_N C_P TX_MONITOR1 TX_MONITOR2 TX_MONITOR1_2"
 CALIBRATIONS = "auto manual manual_tx_quad tx_quad rf_dc_offs rssi_gain_step"
 STATES = "sleep wait alert fdd pinctrl pinctrl_fdd_indep"
+AWAKE = ("fdd", "pinctrl", "pinctrl_fdd_indep")
 FIRST_LO = {RECEIVE: 2_400_000_000, TRANSMIT: 2_450_000_000}
 FIRST_RATE = 30_720_000
 FIRST_GAIN_DB, FIRST_ATTENUATION_DB = 71.0, 10.0
@@ -74,8 +77,7 @@ class Chip:
         self.fir_on = False
         self.divided = {RECEIVE: 1, TRANSMIT: 1}
         self._lo = dict(FIRST_LO)
-        self._gain = {channel: FIRST_GAIN_DB for channel in receive}
-        self._ports = {channel: "A" for channel in transmit}
+        self._ports = {(TRANSMIT, channel): "A" for channel in transmit} | {(RECEIVE, channel): "A_BALANCED" for channel in receive}
         self._state, self._powered_down = "fdd", {RECEIVE: "0", TRANSMIT: "0"}
         self._tune(RECEIVE)
         self._tune(TRANSMIT)
@@ -88,10 +90,11 @@ class Chip:
             tuning = self.front.mouths[self.transmit[0]].tuning + 1
             self.front.speak(self.transmit, retuned=True, carrier=self._lo[side], phase=phase, tuning=tuning)
         else:
-            self.front.hear(self.receive, retuned=True, carrier=self._lo[side], phase=phase)
+            self._switch_receiver(retuned=True, phase=phase)
+            least, most = gain_range(self._lo[side])
             for channel in self.receive:
-                self._gain[channel] = min(max(self._gain[channel], gain_range(self._lo[side])[0]), gain_range(self._lo[side])[1])
-                self.front.hear([channel], gain_db=self._gain[channel])
+                if (gain := min(max(self.front.ears[channel].gain_db, least), most)) != self.front.ears[channel].gain_db:
+                    self.front.hear([channel], gain_db=gain)
 
     def _set_lo(self, side: str, text: str) -> None:
         least, most = self.part.receive_lo if side == RECEIVE else self.part.transmit_lo
@@ -125,29 +128,40 @@ class Chip:
         gain = within(decimal(text), *gain_range(self._lo[RECEIVE]))
         if self.front.ears[channel].mode != "manual":
             raise Refused(EOPNOTSUPP)
-        self._gain[channel] = float(round(gain))
-        self.front.hear([channel], gain_db=self._gain[channel])
+        self.front.hear([channel], gain_db=float(round(gain)))
 
     def _set_attenuation(self, channel: int, text: str) -> None:
         gain = within(decimal(text), -89.75, 0.0)
         self.front.speak([channel], attenuation_db=round(-gain / 0.25) * 0.25)
 
+    def _awake(self, side: str) -> bool:
+        return self._powered_down[side] == "0" and self._state in AWAKE
+
     def _switch_transmitter(self) -> None:
-        powered = self._powered_down[TRANSMIT] == "0" and self._state in ("fdd", "pinctrl", "pinctrl_fdd_indep")
         for channel in self.transmit:
-            self.front.speak([channel], on=powered and self._ports[channel] == "A")  # the other port is not wired
+            self.front.speak([channel], on=self._awake(TRANSMIT) and self._ports[TRANSMIT, channel] == "A")  # the other port is not wired
+
+    def _switch_receiver(self, **changes: Any) -> None:
+        """A receiver that sleeps, or whose port nothing is wired to, hears its own noise. changes: what else is new, of every channel."""
+        for off_hz in (0, FAR_OFF):
+            channels = [c for c in self.receive if off_hz == (0 if self._awake(RECEIVE) and self._ports[RECEIVE, c] == "A_BALANCED" else FAR_OFF)]
+            if channels:
+                self.front.hear(channels, carrier=self._lo[RECEIVE] + off_hz, **changes)
 
     def _set_state(self, text: str) -> None:
         self._state = text
         self._switch_transmitter()
+        self._switch_receiver()
 
     def _power(self, side: str, text: str) -> None:
         self._powered_down[side] = text
         self._switch_transmitter()
+        self._switch_receiver()
 
-    def _select(self, channel: int, text: str) -> None:
-        self._ports[channel] = text
+    def _select(self, where: tuple[str, int], text: str) -> None:
+        self._ports[where] = text
         self._switch_transmitter()
+        self._switch_receiver()
 
     def _correct(self, text: str) -> None:
         """The driver divides by what it takes the crystal for: too large a value slows everything down."""
@@ -195,7 +209,6 @@ class Chip:
             "gain_control_mode_available": constant(" ".join(MODES)),
             "hardwaregain_available": Value(lambda: span(gain_range(self._lo[RECEIVE])[0], 1, gain_range(self._lo[RECEIVE])[1])),
             "rf_port_select_available": constant(RECEIVE_PORTS),
-            "rf_port_select": held("A_BALANCED", choice(*RECEIVE_PORTS.split())),
             "quadrature_tracking_en": held("1", flag),
             "rf_dc_offset_tracking_en": held("1", flag),
             "bb_dc_offset_tracking_en": held("1", flag),
@@ -245,13 +258,14 @@ class Chip:
         return {
             "hardwaregain": Value(lambda: self._read_gain(channel), lambda text: self._set_gain(channel, text)),
             "gain_control_mode": held("slow_attack", choice(*MODES), set_mode),
+            "rf_port_select": held("A_BALANCED", choice(*RECEIVE_PORTS.split()), _told(self._select, (RECEIVE, channel))),
             "rssi": Value(lambda: self._rssi(channel)),
         }
 
     def _sent(self, channel: int) -> dict[str, Value]:
         return {
             "hardwaregain": Value(lambda: decibels(-self.front.mouths[channel].attenuation_db), lambda text: self._set_attenuation(channel, text)),
-            "rf_port_select": held("A", choice("A", "B"), _told(self._select, channel)),
+            "rf_port_select": held("A", choice("A", "B"), _told(self._select, (TRANSMIT, channel))),
             "rssi": constant("0.00 dB"),
         }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from xml.sax.saxutils import quoteattr
 
 from sim_backend.iiod.values import ENODEV, ENOENT, ENXIO, Refused, Value
@@ -31,7 +31,8 @@ DTD = (
 )
 
 
-class Scan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Scan:
     """A channel's place in a buffer."""
 
     index: int

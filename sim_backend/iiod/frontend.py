@@ -41,6 +41,7 @@ class FrontEnd:
         self.lock = threading.RLock()
         self._error, self._since = 0.0, 0.0  # of the clock, by a correction: fractional frequency, and seconds at the epoch
         self._draws: dict[str, int] = {}
+        self._locked = world.now
         self.sending = Sending(world, name, self.reference, 16 - bits[0], self._latency, self._needed)
         self.listening = Listening(world, name, self.reference, bits[1], self.sending.codes)
         self.ears, self.mouths = list(ears), list(mouths)
@@ -100,7 +101,7 @@ class FrontEnd:
 
     def _tune(self, received: Instant | None, transmitted: Instant | None) -> None:
         """received, transmitted: when synthesisers of a side began to lock, if they did."""
-        self._locked = received or getattr(self, "_locked", self.now)
+        self._locked = received or self._locked
         self.listening.tune(self.ears, self.rates[RECEIVE], self._locked)
         self.sending.tune(self.mouths, self.rates[TRANSMIT], transmitted)
         gains, attenuations = tuple(e.gain_db for e in self.ears), tuple(m.attenuation_db for m in self.mouths)

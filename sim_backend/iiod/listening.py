@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from sim_backend.world import World
 Codes = NDArray[np.int16]
 CHUNK = 1 << 17  # samples computed at a time
 ERAS = 32  # remembered
+LOOK = 64  # samples at which automatic gain is looked at
 EARLIER = 1 << 20  # ticks before a receiver's first setting of which it may be asked
 
 
@@ -98,9 +99,9 @@ class Listening:
                 era = Era(old[-1].tick, era.ears, old[-1].groups)
                 old = old[:-1]
             else:  # a receiver's book reaches back to before any window that may be asked for
-                ears_before, begun = (old[-1].ears, max(old[-1].tick, tick - 1)) if old else (era.ears, tick - EARLIER)
+                before = old[-1].ears if old else era.ears
                 for chosen, receiver in fresh:
-                    self._write(receiver, ears_before, chosen[0], begun, retuned, oscillator)
+                    self._write(receiver, before, chosen[0], tick - EARLIER, retuned, oscillator)
             for chosen, receiver in era.groups:
                 self._write(receiver, era.ears, chosen[0], tick, retuned, oscillator)
             self._eras = (*old, era)[-ERAS:]
@@ -153,22 +154,16 @@ class Listening:
 
     def gain_db(self, channel: int) -> float:
         """The gain a channel has now, which automatic control may have set."""
-        for era, receiver in self._present(channel):
-            if era.ears[channel].mode == "manual":
-                return era.ears[channel].gain_db
-            return receiver.take(self.now() - 64, 64, self.rate).gain_db[channel]
-        return 0.0
+        era = self._eras[-1]
+        if era.ears[channel].mode == "manual":
+            return era.ears[channel].gain_db
+        receiver = next(receiver for chosen, receiver in era.groups if channel in chosen)
+        return receiver.take(self.now() - LOOK, LOOK, self.rate).gain_db[channel]
 
     def power(self, channel: int) -> float:
         """Watts at the port of a channel in the last BLOCK samples, noise included."""
-        for era, _ in self._present(channel):
-            oscillator, _ = self._reference(self._world.now)
-            tuning = self._tuning(era.ears, channel, oscillator)
-            first = (self.now() - PIPELINE) // BLOCK * BLOCK - BLOCK
-            re, im = self._world.port(tuning, first, 1, self._world.airings())
-            return float(np.mean(np.square(re[channel], dtype=float) + np.square(im[channel], dtype=float)))
-        return 0.0
-
-    def _present(self, channel: int) -> Iterator[tuple[Era, Receiver]]:
-        for era in self._eras[-1:]:
-            yield from ((era, receiver) for chosen, receiver in era.groups if channel in chosen)
+        oscillator, _ = self._reference(self._world.now)
+        tuning = self._tuning(self._eras[-1].ears, channel, oscillator)
+        first = (self.now() - PIPELINE) // BLOCK * BLOCK - BLOCK
+        re, im = self._world.port(tuning, first, 1, self._world.airings())
+        return float(np.mean(np.square(re[channel], dtype=float) + np.square(im[channel], dtype=float)))

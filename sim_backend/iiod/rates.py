@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from sim_backend.iiod.values import EINVAL, Refused
@@ -48,7 +49,7 @@ class Fir:
         return f"FIR Rx: {self.receive_taps},{self.decimation} Tx: {self.transmit_taps},{self.interpolation}"
 
 
-def _one_of(word: str, allowed) -> int:
+def _one_of(word: str, allowed: Container[int]) -> int:
     try:
         value = int(word)
     except ValueError:

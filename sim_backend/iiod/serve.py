@@ -58,7 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     site = json.loads(Path(told.site).read_text())
     warm_up(site)
     with Daemon(site, host=told.host, port=told.port, free_run=told.free_run) as daemon:
-        stopped = lambda: ending.is_set() or (told.parent and os.getppid() != told.parent)
+
+        def stopped() -> bool:
+            return ending.is_set() or bool(told.parent and os.getppid() != told.parent)
+
         server = Server({}, daemon.world.stages, daemon.pace, told.socket, _survey(daemon.world)) if told.socket else None
         os.write(1, "".join(f"{name}  {uri}\n" for name, uri in daemon.uris.items()).encode() + b"ready\n")
         if server is not None:

@@ -351,6 +351,30 @@ def test_automatic_gain_follows_the_level(daemon, wire):
     assert level == pytest.approx(39.0, abs=0.5)  # -9 dBm through 30 dB
 
 
+@pytest.mark.parametrize(
+    ("place", "off", "on"),
+    [
+        ("OUTPUT voltage0 rf_port_select", "B", "A"), ("INPUT voltage0 rf_port_select", "C_BALANCED", "A_BALANCED"), ("ensm_mode", "sleep", "fdd"),
+        ("OUTPUT altvoltage1 powerdown", "1", "0"), ("OUTPUT altvoltage0 powerdown", "1", "0"), ("OUTPUT voltage0 hardwaregain", "-80", "0"),
+        ("OUTPUT altvoltage1 frequency", "2420000000", "2400000000"),
+    ],
+)  # fmt: skip
+def test_what_turns_a_signal_off_does_so_while_it_is_sent(daemon, wire, place, off, on):
+    for where, text in ((RATE, "4000000"), (TX_LO, "2400000000"), (MODE, "manual"), (GAIN, "10")):
+        assert wire.write(where, text) > 0
+    wire.ask(f"OPEN {DAC} 512 00000003 CYCLIC")
+    wire.writebuf(DAC, as_bytes(np.full((1, 512), 1 << 14) * np.exp(2j * np.pi * np.arange(512) / 32)))
+    wire.ask(f"SET {ADC} BUFFERS_COUNT 1")
+    wire.ask(f"OPEN {ADC} 2048 00000003")
+    levels = []
+    for text in (on, off, on):
+        assert wire.write(f"{PHY} {place}", text) > 0
+        daemon.pace.sleep(0.01)
+        wire.readbuf(ADC, 8192)
+        levels.append(float(np.abs(codes(wire.readbuf(ADC, 8192))).mean()))
+    assert levels[0] > 100.0 and levels[1] < 10.0 and levels[2] == pytest.approx(levels[0], rel=0.01)
+
+
 def test_armed_buffers_start_together():
     with Daemon(site("ad9081", channels=2), free_run=True) as daemon, Wire(daemon.ports["a"]) as wire, Wire(daemon.ports["a"]) as data:
         rx, tx = "axi-ad9081-rx-hpc", "axi-ad9081-tx-hpc"
