@@ -19,7 +19,8 @@ from hil.loop.lab import Lab, Taken
 from hil.loop.sounding import Sounding
 from hil.loop.states import State
 
-VISITS = 8
+VISITS, MOST_VISITS = 6, 9  # planned; and at most, while a link's paths are not to be trusted
+CANDIDATES = 17  # layouts the next visit is chosen from
 ANCHOR = 0  # the element that stays put in all visits but the last, so that visits can be told apart from drifting clocks
 MOST_LATER = 8  # of the later rounds' soundings that fits take in; the oldest go first
 LOUDER = (1.0, 3.0, 10.0)  # times the expected echo of the target until the paths to a sensing array are understood
@@ -74,23 +75,49 @@ class Sensed:
 
 
 def explore(lab: Lab, sounding: Sounding, visits_wanted: int = VISITS) -> Explored:
-    """Visit, listen, and come home with least-squares channels; no path is fitted here."""
+    """Visit, listen, and come home with least-squares channels; on to where most would be learnt while some link's paths are not trusted."""
     lab.enter(State.EXPLORING, "levels set")
     layouts = np.array([
         visits.plan(array.travel, array.spacing, array.elements, visits_wanted, lab.scenario.wavelength, anchor=ANCHOR)
         for array in lab.transmitters
     ])  # fmt: skip
-    heard, reached = [], []
-    for visit in range(visits_wanted):
-        lab.move(layouts[:, visit], "explore")
-        lab.enter(State.SOUNDING, f"visit {visit}")
-        heard.append(sounding.hear(f"explore-v{visit:02d}", "explore"))
+    heard: list[Sequence[Mapping[str, Mapping[str, Taken]]]] = []
+    reached: list[NDArray[np.float64]] = []
+
+    def visit(layout: NDArray[np.float64]) -> None:
+        number = len(heard)
+        if number:
+            lab.enter(State.EXPLORING, f"visit {number - 1} heard")
+        lab.move(layout, "explore")
+        lab.enter(State.SOUNDING, f"visit {number}")
+        heard.append(sounding.hear(f"explore-v{number:02d}", "explore"))
         reached.append(lab.here())
-        lab.enter(State.EXPLORING, f"visit {visit} heard") if visit + 1 < visits_wanted else None
-    lab.enter(State.ESTIMATING, "all visits heard")
+
+    for number in range(visits_wanted):
+        visit(layouts[:, number])
     explored = understand(lab, sounding, heard, np.array(reached))
+    while visits_wanted >= VISITS and len(heard) < MOST_VISITS:
+        fits = {(t, u): fit_link(lab, explored, t, u) for t, u in np.ndindex(explored.moving.shape)}
+        if all(fit.above_threshold for fit in fits.values()):
+            break
+        visit(next_visit(lab, explored, fits))
+        explored = understand(lab, sounding, heard, np.array(reached))
+    lab.enter(State.ESTIMATING, "all visits heard")
     lab.clock.charge("estimate")
     return explored
+
+
+def next_visit(lab: Lab, explored: Explored, fits: Mapping[tuple[int, int], PathFit]) -> NDArray[np.float64]:
+    """(transmitter, antenna) metres: of the layouts of a long exploration, each array's from which its predictions gain most."""
+    chosen = []
+    tones = lab.numerology.frequencies_hz[:: lab.numerology.used // 3]
+    for t, array in enumerate(lab.transmitters):
+        plan = visits.plan(array.travel, array.spacing, array.elements, CANDIDATES, lab.scenario.wavelength, anchor=ANCHOR)[:-1]
+        region = np.linspace(*array.travel, GRID // 8)
+        own = [(fit, float(explored.variance[t, u].mean())) for (a, u), fit in fits.items() if a == t]
+        worth = [sum(visits.score(fit, layout, noise, region, tones) / fit.level for fit, noise in own) for layout in plan]
+        chosen.append(plan[int(np.argmin(worth))])
+    return np.array(chosen)
 
 
 def understand(

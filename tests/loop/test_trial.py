@@ -53,7 +53,7 @@ def test_states_follow_the_order_of_a_trial(done):
     assert all(before["to"] == after["from"] for before, after in pairwise(done.run.of("state")))
     visit = ["exploring", "moving", "settling", "sounding"]
     baseline = ["moving", "settling", "sounding", "estimating", "designing", "loading", "measuring", "estimating", "idle"]
-    assert states(done.run, 0) == ["exploring", "sounding", *visit * 8, "estimating", *baseline]
+    assert states(done.run, 0) == ["exploring", "sounding", *visit * 6, "estimating", *baseline]
     for number in (1, 2):
         went = states(done.run, number)
         moved = ["designing", "moving", "settling", "sounding", "estimating", "designing", "loading", "measuring", "estimating", "idle"]

@@ -39,7 +39,7 @@ def predicted_links(tmp_path_factory):
             sounding.prepare()
             sounding.level()
             lab.enter(State.IDLE, "levels set")
-            explored = exploring.explore(lab, sounding)
+            explored = exploring.explore(lab, sounding, 8)
             fits = exploring.fit_paths(lab, explored, tell=False)
             rng = np.random.default_rng(seed)
             carrier, tones, wavelength = lab.scenario.signal.carrier_hz, lab.numerology.frequencies_hz, lab.scenario.wavelength
