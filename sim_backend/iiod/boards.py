@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sim_backend.iiod import mxfe
+from sim_backend.iiod import mxfe, phy
 from sim_backend.iiod.chip import AD9361, AD9363, FIRST_ATTENUATION_DB, FIRST_GAIN_DB, FIRST_LO, FIRST_RATE, Chip, Part
 from sim_backend.iiod.context import Context, Device
 from sim_backend.iiod.converters import receiver, transmitter
@@ -59,7 +59,7 @@ def pluto(world: World, radio: Mapping[str, Any], fronts: list[FrontEnd]) -> Boa
     chip, dds = Chip(front, AD9363, range(1), range(1)), Dds(front, BITS)
     devices = [
         _supply("iio:device0"),
-        chip.device("iio:device1", "ad9361-phy"),
+        phy.device(chip, "iio:device1", "ad9361-phy"),
         _monitor("iio:device2"),
         transmitter("iio:device3", "cf-ad9361-dds-core-lpc", front, chip, 1, dds, range(1), divides=True),
         receiver("iio:device4", "cf-ad9361-lpc", front, chip, 1, divides=True),
@@ -72,7 +72,7 @@ def ad9361(world: World, radio: Mapping[str, Any], fronts: list[FrontEnd]) -> Bo
     front = _front(world, radio["name"], fronts)
     chip, dds = Chip(front, AD9361, range(2), range(2)), Dds(front, BITS)
     devices = [
-        chip.device("iio:device0", "ad9361-phy"),
+        phy.device(chip, "iio:device0", "ad9361-phy"),
         _monitor("iio:device1"),
         transmitter("iio:device2", "cf-ad9361-dds-core-lpc", front, chip, 2, dds, range(2)),
         receiver("iio:device3", "cf-ad9361-lpc", front, chip, 2),
@@ -86,8 +86,8 @@ def fmcomms5(world: World, radio: Mapping[str, Any], fronts: list[FrontEnd]) -> 
     chips = [Chip(front, AD9361, range(2 * n, 2 * n + 2), range(2 * n, 2 * n + 2), "-B" if n else "") for n in range(2)]
     dds = Dds(front, BITS)
     devices = [
-        chips[0].device("iio:device0", "ad9361-phy"),
-        chips[1].device("iio:device1", "ad9361-phy-B"),
+        phy.device(chips[0], "iio:device0", "ad9361-phy"),
+        phy.device(chips[1], "iio:device1", "ad9361-phy-B"),
         _monitor("iio:device2"),
         transmitter("iio:device3", "cf-ad9361-dds-core-lpc", front, chips[0], 4, dds, range(2)),
         transmitter("iio:device4", "cf-ad9361-dds-core-B", front, chips[1], 2, dds, range(2, 4), buffered=False),
