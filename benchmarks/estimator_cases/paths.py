@@ -82,7 +82,7 @@ def _slopes(room: Room, places: NDArray, elements: NDArray, chained: bool) -> ND
     return np.stack([(one(n, 1) - one(n, -1)) / 2e-6 for n in range(count)], axis=-1)
 
 
-def _bound(case: Case, room: Room, layouts: NDArray, places: NDArray, noise: float) -> float:
+def bound(case: Case, room: Room, layouts: NDArray, places: NDArray, noise: float) -> float:
     """Mean square error at `places` that no unbiased estimate passes, but for the phase and delay that all visited places share."""
     visited, who, visit = layouts.ravel(), np.tile(ELEMENTS, case.visits), np.repeat(np.arange(case.visits), 4)
     own, value = _slopes(room, visited, who, case.chained), room.channel(visited, who)
@@ -119,7 +119,7 @@ def _displaced(layouts: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.unique(number, return_inverse=True)[1].reshape(layouts.shape)
 
 
-def _measured(case: Case, room: Room, layouts: NDArray, noise: float, rng: np.random.Generator) -> NDArray[np.complex128]:
+def measured(case: Case, room: Room, layouts: NDArray, noise: float, rng: np.random.Generator) -> NDArray[np.complex128]:
     """(visit, antenna, tone) with position errors, a phase and a delay of every visit, and noise."""
     number = _displaced(layouts)
     there = layouts + case.position_std * rng.standard_normal(number.max() + 1)[number]
@@ -167,7 +167,7 @@ def one(case: Case, rng: np.random.Generator) -> Trial:
     room = Room.drawn(rng, case.chained)
     layouts = visits.plan((-RAIL, RAIL), WAVELENGTH / 2, 4, case.visits, WAVELENGTH)
     noise = 10.0 ** (-case.snr_db / 10.0)
-    channel = _measured(case, room, layouts, noise, rng)
+    channel = measured(case, room, layouts, noise, rng)
     places = np.sort(rng.uniform(-RAIL, RAIL, 4))
     visited, truth = room.channel(layouts.ravel(), np.tile(ELEMENTS, case.visits)), room.channel(places, ELEMENTS)
     began = time.process_time()
@@ -176,15 +176,15 @@ def one(case: Case, rng: np.random.Generator) -> Trial:
         chains=None if case.chained else ChainGains.known(room.chains),
     )  # fmt: skip
     seconds = time.process_time() - began
-    bound = _bound(case, room, layouts, places, noise)
+    least = bound(case, room, layouts, places, noise)
     away = _turned(truth, fit.channel(layouts.ravel(), TONES, np.tile(ELEMENTS, case.visits)), visited) - fit.channel(places, TONES, ELEMENTS)
     middle_tone = TONES.size // 2
     radius = real_radius(fit.error_covariance(places, TONES[[middle_tone]], ELEMENTS))[0]
     there, plain = textbook(layouts, channel, noise, places)
     worse = np.mean(np.abs(_turned(truth, there, visited) - plain) ** 2) if there.any() else np.mean(np.abs(truth) ** 2)
     return Trial(
-        fit.above_threshold, float(np.mean(np.abs(away) ** 2)) / bound, bool(np.linalg.norm(away[:, middle_tone]) <= radius), float(worse) / bound,
-        float(10.0 * np.log10(bound)), seconds,
+        fit.above_threshold, float(np.mean(np.abs(away) ** 2)) / least, bool(np.linalg.norm(away[:, middle_tone]) <= radius), float(worse) / least,
+        float(10.0 * np.log10(least)), seconds,
     )  # fmt: skip
 
 
@@ -202,9 +202,9 @@ def _rows(case: Case, trials: int, rng: np.random.Generator, judged: bool) -> li
         return [share(f"{case}: trusted", np.zeros(trials, bool), seconds=seconds)]
     decibels = 10.0 * np.log10([trial.error for trial in good])
     held = np.array([trial.held for trial in good])
-    bound = float(np.median([trial.bound_db for trial in made]))
+    least_db = float(np.median([trial.bound_db for trial in made]))
     rows = [
-        middle(f"{case}: error over bound, dB (bound {bound:.1f} dB)", decibels, at_most=BOUND_DB if judged else None, seconds=seconds),
+        middle(f"{case}: error over bound, dB (bound {least_db:.1f} dB)", decibels, at_most=BOUND_DB if judged else None, seconds=seconds),
         told(f"{case}: mean error over mean bound, dB", _mean_db(good, "error"), trials=len(good)),
         coverage(f"{case}: 95 % sets that hold the truth", held, *(COVERED if judged and case.position_std < 2e-4 else (None, None))),
         share(f"{case}: trusted", np.array([trial.trusted for trial in made])),
