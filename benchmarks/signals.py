@@ -46,11 +46,13 @@ class Signal:
         return carrier_bounds(self.frame.numerology, symbols, self.snr).cfo_hz
 
 
-def echoes(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Gains (path,) and delays (path,) of three paths of 0, -3 and -6 dB, random phases, unit power in all, within 150 ns."""
-    power = 10.0 ** (-0.3 * np.arange(3))
-    gains = np.sqrt(power / power.sum()) * np.exp(2j * np.pi * rng.random(3))
-    return gains, np.concatenate([[0.0], np.sort(rng.uniform(0.0, 150e-9, 2))])
+def echoes(rng: np.random.Generator, numerology: Numerology) -> tuple[np.ndarray, np.ndarray]:
+    """Gains (path,) and delays (path,) of three paths of 0, -3 and -6 dB within 150 ns, random phases, unit mean power over the tones: a
+    narrow band would fade as a whole."""
+    gains = 10.0 ** (-0.15 * np.arange(3)) * np.exp(2j * np.pi * rng.random(3))
+    delays = np.concatenate([[0.0], np.sort(rng.uniform(0.0, 150e-9, 2))])
+    response = np.exp(-2j * np.pi * np.outer(numerology.frequencies_hz, delays)) @ gains
+    return gains / np.sqrt(np.mean(np.square(np.abs(response)))), delays
 
 
 def cable(frame: Frame, rng: np.random.Generator, *, snr_db: float, cfo: float, start: float, gains=(1.0,), delays=(0.0,),

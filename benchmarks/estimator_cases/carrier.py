@@ -37,7 +37,7 @@ def run(trials: int, rng: np.random.Generator) -> list[Row]:
 
 
 def found(trials: int, rng: np.random.Generator) -> Iterator[Row]:
-    """Any start, +-40 ppm; three taps of fixed powers and random phases."""
+    """Any start, +-40 ppm; three taps."""
     for numerology, snr_db, least in ((WIDE, 0.0, 0.999), (WIDE, -8.0, 0.99), (SMALL, 0.0, 0.99)):
         begun, good = time.thread_time(), []
         frame = SoundingFrame(numerology, 0, 1, 1, 1.0, 8, 28 if numerology is WIDE else 14)
@@ -52,7 +52,7 @@ def found(trials: int, rng: np.random.Generator) -> Iterator[Row]:
 def signals(frame, snr_db, count, rng, ppm, channel="flat", anywhere=False) -> Iterator[Signal]:
     for _ in range(count):
         start = rng.uniform(0, frame.length if anywhere else 200)
-        gains, delays = ([1.0], [0.0]) if channel == "flat" else echoes(rng)
+        gains, delays = ([1.0], [0.0]) if channel == "flat" else echoes(rng, frame.numerology)
         samples = 2 * frame.length + frame.numerology.symbol_samples if anywhere else frame.length + 400
         yield cable(frame, rng, snr_db=snr_db, cfo=rng.uniform(-1, 1) * ppm * 1e-6 * CARRIER, start=start, gains=gains, delays=delays,
                     samples=samples)  # fmt: skip

@@ -191,6 +191,11 @@ def test_carrier_error_is_propagated_when_phases_are_not_tracked():
     expected = scene.carrier.cfo.covariance[0, 0] * slope[..., :, None] * slope[..., None, :].conj()
     np.testing.assert_allclose(np.linalg.norm(extra, axis=(2, 3)), np.linalg.norm(expected, axis=(2, 3)), rtol=0.3)
     assert np.linalg.norm(extra) == pytest.approx(np.linalg.norm(expected), rel=0.05)
+    # and every tone's variance has it as well
+    known = replace(scene.carrier, cfo=replace(scene.carrier.cfo, covariance=1e4 * scene.carrier.cfo.covariance))
+    more = channel.estimate(scene.capture, scene.frame, known, track_phase=False).variance - plain.variance
+    each = np.real(np.einsum("rbnn->rbn", extra))
+    np.testing.assert_allclose(scene.numerology.block_mean(more, axis=1), (1e4 - 1.0) * each, rtol=1e-6)
     assert np.all(np.linalg.eigvalsh(tracked.response.covariance)[..., 0] >= np.real(tracked.response.bound[..., 0, 0]) * 0.999)
 
 
