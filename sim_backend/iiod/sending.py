@@ -27,7 +27,7 @@ UNLOCKED_S = 300e-6  # a retuned synthesiser is muted for so long
 RETURN = 8  # samples that a digital loopback takes
 GUARD = 64  # samples of a stream beside a piece of it that shape its edge
 PIECE = 1 << 14  # samples of a stream that are put on the air together at most
-REMEMBERED = 16  # waveforms, for a digital loopback
+REMEMBERED = 8  # waveforms, for a digital loopback
 STREAM_S, LONGEST_S = 2.0, 6.0  # for how long what a stream sent is remembered, and at most while somebody has yet to read blocks of then
 
 
@@ -97,6 +97,7 @@ class Sending:
             if tuple(mouths) == self._mouths and rate == self.rate:
                 return
             playing, stream = self._playing, self._stream
+            program = playing.program if playing is not None else None
             self.stop()
             self._mouths, anew = tuple(mouths), rate != self.rate
             self.rate = rate
@@ -105,7 +106,7 @@ class Sending:
             if playing is not None:
                 origin = self.soon() if anew else playing.origin
                 codes = playing.codes
-                self._played.append(Played(codes, origin, True, program=playing.program))
+                self._played.append(Played(codes, origin, True, program=program))
                 self._air(self._played[-1], max(begin, self.instant(origin + PIPELINE)))
             if stream is not None and not anew:
                 stream.rewind(self.now() - PIPELINE)
@@ -136,6 +137,7 @@ class Sending:
                 transmission.stop(played.airings, now)
                 if played.end is None:
                     played.end = max(self.now(), played.origin)
+                played.program, played.airings = None, []  # the world remembers them for as long as anybody may ask
 
     def _program(self, codes: Codes, taper: NDArray[np.float32] | None = None) -> Program:
         """taper: (sample,) by which the ends of a piece are faded."""
