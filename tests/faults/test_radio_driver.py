@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_server import LIMIT_S, BadServer
 from daemon_bench import opened, require_libiio, site
 
 from hil.clock import WallClock
@@ -229,7 +230,9 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
 
 
 def python(*arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=timeout_s, env=ENVIRONMENT)
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, errors="replace", timeout=timeout_s, env=ENVIRONMENT
+    )
 
 
 def cycles(daemon: Daemon, count: int, *more: str) -> None:
@@ -336,3 +339,32 @@ def test_a_library_of_another_age(tmp_path: Path) -> None:
     (tmp_path / "adi.py").write_text("")
     text = said(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n")
     assert "error[wrong-libiio]" in text and "found 0.21; allowed 0.24 ... 0.26" in text
+
+
+# -- a daemon that is not well ----------------------------------------------------------------------------------------------------------------
+
+
+def against_a_bad_server(daemon: Daemon, attempts: int, seed: int) -> list[str]:
+    host, _, port = daemon.uris["a"].removeprefix("ip:").rpartition(":")
+    server = BadServer((host, int(port)), seed)
+    try:
+        ended = python(str(HERE / "bad_server.py"), str(attempts), server.uri, timeout_s=attempts * LIMIT_S)
+    finally:
+        server.close()
+    assert ended.returncode == 0, f"seed {seed}: {ended.returncode} after {ended.stdout[-500:]}{ended.stderr[-1500:]}"
+    return [line.split()[0] for line in ended.stdout.splitlines()]
+
+
+def test_a_daemon_that_talks_nonsense_neither_hangs_nor_crashes_the_driver(daemon) -> None:
+    ways = against_a_bad_server(daemon, 6, seed=1)
+    assert len(ways) == 6 and len(set(ways)) > 1
+    radio = opened(daemon, "a", "pluto")  # and the next client is served
+    radio.configure(SETTING)
+    assert radio.capture(1000, 5.0).samples.shape == (1, 1000)
+    radio.close()
+
+
+@pytest.mark.soak
+def test_many_daemons_that_talk_nonsense(daemon) -> None:
+    for seed in range(2, 12):
+        against_a_bad_server(daemon, 40, seed)
