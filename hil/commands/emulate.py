@@ -30,6 +30,7 @@ def emulate(streams: Streams, paths: Sequence[Path], *, seed: int, host: str, po
         width = max(map(len, daemon.uris))
         for name, uri in daemon.uris.items():
             streams.result(f"{name.ljust(width)}  {uri}")
+        streams.done({"radios": daemon.uris})  # once they answer: whoever reads it wants to open them
         if host not in LOOPBACK:
             streams.say(f"anybody who reaches {host} may use these radios: the protocol has no authentication")
         streams.say("Ctrl-C ends it")
@@ -38,5 +39,4 @@ def emulate(streams: Streams, paths: Sequence[Path], *, seed: int, host: str, po
         streams.say("")
     finally:
         daemon.stop()
-    streams.done({"radios": {}})
     return 0

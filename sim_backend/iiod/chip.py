@@ -52,6 +52,8 @@ class Chip:
         self.divided = {RECEIVE: 1, TRANSMIT: 1}
         self.lo = dict(FIRST_LO)
         self._ports = {(TRANSMIT, channel): "A" for channel in transmit} | {(RECEIVE, channel): "A_BALANCED" for channel in receive}
+        self._off_hz = {RECEIVE: 0, TRANSMIT: 0}  # by which a synthesiser is not where it should be
+        self._ignored: dict[int, float] = {}  # receive channel -> a gain that was written and not taken
         self._state, self._powered_down = "fdd", {RECEIVE: "0", TRANSMIT: "0"}
         self._tune(RECEIVE)
         self._tune(TRANSMIT)
@@ -59,10 +61,11 @@ class Chip:
     # -- what is set -------------------------------------------------------------------------------------------------------------------
 
     def _tune(self, side: str) -> None:
-        phase = self.front.phase(f"{side}{self._label}")
+        phase, fault = self.front.phase(f"{side}{self._label}"), self.front.fault("unlocked-retune")
+        self._off_hz[side] = (round(fault["offset_hz"]) or FAR_OFF) if fault else 0
         if side == TRANSMIT:
             tuning = self.front.mouths[self.transmit[0]].tuning + 1
-            self.front.speak(self.transmit, retuned=True, carrier=self.lo[side], phase=phase, tuning=tuning)
+            self.front.speak(self.transmit, retuned=True, carrier=self.lo[side] + self._off_hz[side], phase=phase, tuning=tuning)
         else:
             self._switch_receiver(retuned=True, phase=phase)
             least, most = gain_range(self.lo[side])
@@ -102,6 +105,10 @@ class Chip:
         gain = within(decimal(text), *gain_range(self.lo[RECEIVE]))
         if self.front.ears[channel].mode != "manual":
             raise Refused(EOPNOTSUPP)
+        if self.front.fault("gain-step-ignored"):
+            self._ignored[channel] = float(round(gain))
+            return
+        self._ignored.pop(channel, None)
         self.front.hear([channel], gain_db=float(round(gain)))
 
     def set_attenuation(self, channel: int, text: str) -> None:
@@ -120,7 +127,7 @@ class Chip:
         for off_hz in (0, FAR_OFF):
             channels = [c for c in self.receive if off_hz == (0 if self._awake(RECEIVE) and self._ports[RECEIVE, c] == "A_BALANCED" else FAR_OFF)]
             if channels:
-                self.front.hear(channels, carrier=self.lo[RECEIVE] + off_hz, **changes)
+                self.front.hear(channels, carrier=self.lo[RECEIVE] + self._off_hz[RECEIVE] + off_hz, **changes)
 
     def set_state(self, text: str) -> None:
         self._state = text
@@ -162,4 +169,5 @@ class Chip:
 
     def read_gain(self, channel: int) -> str:
         self.front.refresh()
-        return decibels(self.front.listening.gain_db(channel))
+        wrong = self.front.fault("gain-readback-wrong")
+        return decibels(self._ignored.get(channel, self.front.listening.gain_db(channel)) + (wrong["error_db"] if wrong else 0.0))

@@ -216,9 +216,14 @@ class Conversation:
     def _do_readbuf(self, words: list[str]) -> None:
         buffer, left = self._buffer(words, output=False)
         mask = b"%s\n" % buffer.mask.encode()
+        short = False
         while left > 0:
+            if short and not buffer.rest:
+                self._number(0)
+                return
             if not buffer.rest:
                 buffer.rest = memoryview(_driver(lambda: buffer.opened.read(self._wait)))
+                short = len(buffer.rest) < buffer.opened.block_bytes
             part = buffer.rest[:left]
             buffer.rest = buffer.rest[len(part) :]
             self._send(b"%d\n" % len(part), mask, part)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from hil.clock import Instant
 from hil.device import Setting
 from sim_backend import seeds
+from sim_backend.faults import Fault
 from sim_backend.iiod.inlet import Inlet
 from sim_backend.iiod.listening import Ear, Listening
 from sim_backend.iiod.outlet import Outlet
@@ -66,6 +67,10 @@ class FrontEnd:
         with self.lock:
             self._since += (error - self._error) * self.now.seconds
             self._error = error
+
+    def fault(self, what: str) -> Fault | None:
+        """One that befalls this radio now."""
+        return self.world.faults.active(self.name, what, self.now)
 
     def phase(self, what: str) -> float:
         """Cycles, drawn anew whenever a synthesiser has lost it."""
@@ -155,7 +160,7 @@ class InputStream:
     def overflowed(self) -> bool:
         if any(inlet.full for inlet in self.open_now):
             self._lost = True
-        return self._lost
+        return self._lost or self._front.fault("overflow-stuck") is not None
 
     def clear(self) -> None:
         self._lost = False
@@ -176,7 +181,7 @@ class InputStream:
         if cyclic:
             raise Refused(EINVAL)
         front = self._front
-        inlet = Inlet(front.listening, scans, samples, self._depth, self._overflow, front.refresh, self._close)
+        inlet = Inlet(front.listening, scans, samples, self._depth, self._overflow, front.refresh, front.fault, self._close)
         with front.lock:
             if self.wait_for_trigger:
                 self.armed.append(inlet)

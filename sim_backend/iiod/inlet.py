@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hil.clock import Instant
+from sim_backend.faults import Fault
 from sim_backend.iiod.listening import Codes, Listening
 from sim_backend.iiod.pace import Ready
 from sim_backend.iiod.values import EBADF, ETIMEDOUT, Refused
@@ -21,16 +22,18 @@ class Inlet:
     """Blocks fill from `start` on and wait until they are read; with all of them full the converter's samples are lost.
 
     columns: those of `Listening.take`. overflowed: called when samples were lost. refresh: called before samples are computed.
+    fault: one of a kind that befalls the radio now, or None.
     """
 
     def __init__(
         self, listening: Listening, columns: Sequence[int], samples: int, depth: int, overflowed: Callable[[], None],
-        refresh: Callable[[], None], closed: Callable[[Inlet], None],
+        refresh: Callable[[], None], fault: Callable[[str], Fault | None], closed: Callable[[Inlet], None],
     ) -> None:  # fmt: skip
         self._listening, self._columns, self._samples, self._depth = listening, tuple(columns), samples, depth
-        self._overflowed, self._refresh, self._closed = overflowed, refresh, closed
+        self._overflowed, self._refresh, self._fault, self._closed = overflowed, refresh, fault, closed
         self._ring: Ring | None = None  # not before a trigger, where there is one
         self._kept: deque[bytes] = deque()
+        self._last = b""
         self.lock = threading.RLock()
 
     @property
@@ -48,21 +51,33 @@ class Inlet:
             return self._ring is not None and self._listening.now() > self._ring.stops
 
     def read(self, wait: Wait) -> bytes:
-        """The oldest block, as soon as it is full."""
+        """The oldest block, as soon as it is full; less than a block where a fault makes it so."""
         while wait(self._ready):
             with self.lock:
                 if self._kept:
-                    return self._kept.popleft()
-                if self._ring is not None and self._ring.oldest + self._samples <= self._listening.now():
-                    return self._take(self._ring)
+                    block = self._kept.popleft()
+                elif self._ring is not None and self._ring.oldest + self._samples <= self._listening.now():
+                    block = self._take(self._ring)
+                else:
+                    continue  # it began anew meanwhile
+                self._last = block = self._last if self._last and self._fault("stuck-ring") else block
+                short = self._fault("returns-short")
+                step = 2 * len(self._columns)
+                return block[: max(1, int(short["share"] * self._samples)) * step] if short else block
         raise Refused(ETIMEDOUT)
 
     def _ready(self) -> Instant | None:
         """When the oldest block is full; None while nothing has started."""
         with self.lock:
+            if self._fault("capture-never-returns"):
+                return None
             if self._kept:
                 return Instant(0, 0.0)
-            return None if self._ring is None else self._listening.instant(self._ring.oldest + self._samples)
+            if self._ring is None:
+                return None
+            full = self._listening.instant(self._ring.oldest + self._samples)
+            late = self._fault("returns-late")
+            return full.after(late["late_s"]) if late else full
 
     def _take(self, ring: Ring) -> bytes:
         now = self._listening.now()

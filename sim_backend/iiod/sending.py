@@ -141,6 +141,8 @@ class Sending:
 
     def _program(self, codes: Codes, taper: NDArray[np.float32] | None = None) -> Program:
         """taper: (sample,) by which the ends of a piece are faded."""
+        if wrap := self._world.faults.active(self._name, "dac-wrap", self._world.now):
+            codes = np.rint(codes * wrap["scale"]).astype(np.int64).astype(np.int16)
         values = (codes >> self._shift).astype(np.float32).view(np.complex64)[..., 0].T
         turn = np.array([mouth.turn for mouth in self._mouths])
         if turn.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -36,6 +37,16 @@ def test_prints_a_line_per_radio_once_it_answers_and_ends_cleanly(number):
         process.send_signal(number)
         assert process.wait(STARTING_S) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_as_json_one_object_names_the_addresses_once_they_answer():
+    with emulate(str(EXAMPLES / "pluto"), "--port", "0", "--json") as process:
+        said = json.loads(process.stdout.readline())
+        assert said["ok"] and list(said["result"]["radios"]) == ["pluto"]
+        with Wire(int(said["result"]["radios"]["pluto"].rsplit(":", 1)[1])) as wire:
+            assert wire.ask("TIMEOUT 2500") == 0
+        process.terminate()
+        assert process.wait(STARTING_S) == 0
 
 
 def test_an_address_that_is_taken_is_an_error_with_the_remedy():
