@@ -120,9 +120,7 @@ def next_visit(lab: Lab, explored: Explored, fits: Mapping[tuple[int, int], Path
     return np.array(chosen)
 
 
-def understand(
-    lab: Lab, sounding: Sounding, heard: Sequence[Sequence[Mapping[str, Mapping[str, Taken]]]], reached: NDArray[np.float64]
-) -> Explored:
+def understand(lab: Lab, sounding: Sounding, heard: Sequence[Sequence[Mapping[str, Mapping[str, Taken]]]], reached: NDArray[np.float64]) -> Explored:
     """Channels of what was heard, visit by visit (visit, look, access point, receiver), at reached (visit, transmitter, antenna)."""
     visits_wanted = len(heard)
     tones, users = lab.numerology.used, len(lab.users)

@@ -1,5 +1,6 @@
 """The path fits of a whole exploration on the emulated bench, noise, clocks and a walking target included, against the room's truth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,38 @@ def test_a_round_s_sounding_narrows_what_is_predicted_near_it(tmp_path):
         for (t, u), fit in better.items():
             near = lab.here()[t] + 0.1 * lab.scenario.wavelength
             assert fit.above_threshold and fit.predict(near, tones)[1].mean() < 0.92 * fits[t, u].predict(near, tones)[1].mean()
+
+
+@pytest.mark.slow
+def test_exploring_goes_on_while_a_link_is_not_trusted_where_most_is_learnt(tmp_path, monkeypatch):
+    """Links are not trusted until there are eight visits: the extra ones are legal, near what was least known, and heard like the others."""
+    real = exploring.fit_link
+
+    def wary(lab, explored, t, u, before=None):
+        fit = real(lab, explored, t, u, before)
+        return replace(fit, above_threshold=fit.above_threshold and explored.positions.shape[1] >= 8)
+
+    monkeypatch.setattr(exploring, "fit_link", wary)
+    ideal = hil.bench.load(QUICKSTART).replace({"emulated.severity": 0.0})
+    with hil.bench.open(ideal, seed=1, runs=tmp_path) as opened:
+        lab, sounding = opened.trial.lab, opened.trial.sounding
+        lab.run.event("started", format="hil.events.v1", seed=1, depth="process", designer="none", baselines=[])
+        lab.open_devices()
+        lab.enter(State.SOUNDING, "opened")
+        sounding.prepare()
+        sounding.level()
+        lab.enter(State.IDLE, "levels set")
+        explored = exploring.explore(lab, sounding)
+        assert explored.positions.shape == (2, 8, 4) and lab.state == State.ESTIMATING
+        short = exploring.Explored(
+            explored.positions[:, :6], explored.values[:, :, :6], explored.variance[:, :, :6], explored.moving, explored.std,
+            explored.apart[:, :, :6], explored.left,
+        )  # fmt: skip
+        gap = lambda x: np.diff(np.unique(x.round(5))).max()
+        tones = lab.numerology.frequencies_hz[::96]
+        for t, array in enumerate(lab.transmitters):
+            layout = explored.positions[t, 6]
+            assert np.all(np.diff(layout) > array.spacing - 1e-3) and abs(layout[0] - array.travel[0]) < 1e-3
+            grid = np.linspace(*array.travel, 41)
+            less, more = (np.mean([real(lab, one, t, u).predict(grid, tones, 2)[1] for u in range(2)]) for one in (short, explored))
+            assert more < less and gap(explored.positions[t]) <= gap(short.positions[t]) + 1e-9
