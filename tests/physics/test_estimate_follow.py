@@ -9,7 +9,7 @@ from test_estimate_carrier import CARRIER, NARROW, WIDE, capture_of, rayleigh
 
 from hil.device import Capture
 from hil.errors import HilError
-from hil.estimate import carrier, channel
+from hil.estimate import carrier, channel, sums
 from hil.estimate.acquisition import Acquisition
 from hil.estimate.follow import Follower
 from hil.waveform import SoundingFrame
@@ -59,6 +59,25 @@ def test_error_of_carrier_and_elements_is_what_is_said():
     ratio = np.sqrt(np.mean(np.square(errors), axis=0)[:2])
     assert np.all(np.abs(ratio - 1.0) < 0.05 + 2.576 / np.sqrt(200.0)), ratio
     assert np.mean(errors, axis=0)[2] == pytest.approx(1.0, abs=0.02)
+
+
+def test_sums_are_the_taylor_series_of_the_likelihood():
+    """J(w) = sum |sum Z exp(-j w t)|^2/E, its slope and bend by differences; gains after a step to the third order in w t."""
+    rng = np.random.default_rng(9)
+    t, energy = np.arange(-14.0, 15.0), rng.uniform(1.0, 2.0, (1, 5))
+    Z = rng.standard_normal((29, 5)) + 1j * rng.standard_normal((29, 5)) + 3.0
+    moments = np.stack([part for i in range(3) for part in ((Z * t[:, None] ** i).sum(0).real, (Z * t[:, None] ** i).sum(0).imag)])
+    moments, inverse = moments[None, None].astype(np.float32), (1.0 / energy).astype(np.float32)
+    turned = lambda w: (Z * np.exp(-1j * w * t)[:, None]).sum(0)
+    J = lambda w: float(np.sum(np.abs(turned(w)) ** 2 / energy))
+    got, h = np.empty((1, 3)), 1e-4
+    sums.slopes(moments, inverse, got)
+    np.testing.assert_allclose(got[0], [J(0.0), (J(h) - J(-h)) / (4 * h), (J(h) - 2 * J(0.0) + J(-h)) / (2 * h**2)], rtol=1e-4)
+    out, strength = np.empty((1, 1, 5), np.complex64), np.empty(1)
+    for w in (2e-3, -4e-3):  # 0.03 and 0.06 radians at the ends
+        sums.gains(moments, inverse, np.ones((1, 5), np.float32), np.float32(w), out, strength)
+        np.testing.assert_allclose(out[0, 0], turned(w) / energy[0], atol=abs(w * 14) ** 3 / 6 * np.abs(Z).sum(0).max())
+        assert strength[0] == pytest.approx(float(np.sum(np.abs(out) ** 2)), rel=1e-5)
 
 
 def test_receiver_dc_is_subtracted_before_derotation():
