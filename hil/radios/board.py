@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hil.device import DeviceError
+from hil.errors import HilError
 from hil.radios.address import require_listener
 from hil.radios.library import load
 
@@ -42,7 +43,8 @@ class Board:
             kind = getattr(library.adi, CLASSES[part])
             self.sdr = kind.__new__(kind)  # given its context beforehand, it opens none of its own; not every class takes one
             self.sdr._ctx, self.sdr.uri = self.context, uri
-            self.sdr.__init__(uri)
+            with self.speaking("list its devices"):
+                self.sdr.__init__(uri)
         except BaseException:
             self.close()
             raise
@@ -92,7 +94,7 @@ class Board:
         text = self.text(device, name, channel, output)
         found = re.search(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", text)
         if found is None:
-            raise DeviceError("bad-answer", f"`{name}` is not a number", where=self.where, found=text[:60])
+            raise DeviceError("bad-answer", f"`{name}` is not a number", where=self.where, found=text[:60], fix=LOOK)
         return float(found[0])
 
     def write(self, device: Any, name: str, value: str | int | float, channel: str = "", output: bool = False) -> None:
@@ -126,6 +128,12 @@ class Board:
             yield
         except OSError as error:
             raise self.failure(error, what, asked) from error
+        except HilError:
+            raise
+        except Exception as error:  # whatever pyadi made of an answer; some of its own are plain Exceptions
+            raise DeviceError(
+                "bad-answer", f"gave an answer that makes no sense when asked to {what}", where=self.where, found=str(error)[:80], fix=LOOK
+            ) from error
 
     def failure(self, error: OSError, what: str, asked: str = "") -> DeviceError:
         """What an error number of libiio means to somebody at the bench."""

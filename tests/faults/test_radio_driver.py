@@ -368,3 +368,12 @@ def test_a_daemon_that_talks_nonsense_neither_hangs_nor_crashes_the_driver(daemo
 def test_many_daemons_that_talk_nonsense(daemon) -> None:
     for seed in range(2, 12):
         against_a_bad_server(daemon, 40, seed)
+
+
+def test_an_answer_that_is_no_number_is_said_to_be_none(daemon) -> None:
+    radio = opened(daemon, "a", "pluto")
+    error = refusal(lambda: radio.board.number(radio.board.sdr._ctrl, "ensm_mode"))
+    assert (error.id, error.found) == ("bad-answer", "fdd")
+    error = refusal(lambda: radio.board.number(radio.board.sdr._ctrl, "no_such_attribute"))
+    assert error.id == "no-such-attribute" and "firmware 0.38" in error.found
+    radio.close()
