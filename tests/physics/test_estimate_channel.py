@@ -127,6 +127,19 @@ def test_golden_window_rank():
     assert np.linalg.norm(wide(late)) < 0.2 * np.linalg.norm(late)
 
 
+def test_prior_is_the_least_mean_square_error():
+    """R (R + v)^-1 and its error R - R (R + v)^-1 R of echoes uniform in the window, R in closed form."""
+    f, v = NARROW.frequencies_hz, 0.3
+    apart = f[:, None] - f[None, :]
+    middle, width = (window.EARLIEST + window.LATEST) / 2.0, window.LATEST - window.EARLIEST
+    R = np.sinc(apart * width) * np.exp(-2j * np.pi * apart * middle)
+    weights = R @ np.linalg.inv(R + v * np.eye(96))
+    got = window.delay_filter(NARROW, v, prior=True)
+    assert np.linalg.norm(got(np.eye(96, dtype=complex)).T - weights, 2) < 0.1  # directions below a tenth of the noise are left out
+    error = np.real(np.diag(R - weights @ R))
+    np.testing.assert_allclose(v * got.spread(), error, rtol=0.1)
+
+
 def test_block_spread_is_that_of_white_noise_through_the_filter():
     rng = np.random.default_rng(4)
     sieve = window.delay_filter(WIDE, 0.01)
