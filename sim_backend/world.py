@@ -37,6 +37,7 @@ from sim_backend.wiring import Cable
 MEMORY_S = 30.0  # how long ended transmissions and moves are remembered
 AT_HAND_S = 0.5  # how long their spectra are kept
 BATCH = 512  # blocks evaluated at once
+FRONTS = 4096  # receive chains kept
 
 
 class World:
@@ -121,10 +122,13 @@ class World:
     def front(self, radio: str, gain_db: tuple[float, ...]) -> receive.Front:
         """The receive chains of a radio at these gains."""
         key = radio, gain_db
-        if key not in self._fronts:  # an automatic gain asks for a few dozen, again and again
-            full_scale = self._radios[radio].capability.receive_full_scale_dbm
-            self._fronts[key] = receive.draw(self.emulated, radio, full_scale, gain_db)
-        return self._fronts[key]
+        found = self._fronts.get(key)
+        if found is None:  # an automatic gain asks for a few dozen, again and again; several of them for many
+            found = receive.draw(self.emulated, radio, self._radios[radio].capability.receive_full_scale_dbm, gain_db)
+            if len(self._fronts) >= FRONTS:
+                self._fronts.clear()
+            self._fronts[key] = found
+        return found
 
     def chains(self, radio: str, attenuation_db: tuple[float, ...], tuning: object = 0) -> transmit.Chains:
         """The transmit chains of a radio's elements at these attenuations; the phase of its leakage belongs to the tuning."""
