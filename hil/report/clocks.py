@@ -82,7 +82,8 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
             _track(axes, readings, expected.get(link, []))
             middle = float(np.mean([one.hertz for one in readings]))
             look.panel_title(axes, f"{link}: {number(middle)} Hz, {number(middle / carrier * 1e6, 3)} ppm")
-            axes.set_xlabel("s on the run's clock" + ("; grey: where its track expected it, 95 %" if link in expected and column == 0 else ""), labelpad=1.0)
+            grey = "; grey: where its track expected it, 95 %" if link in expected and column == 0 else ""
+            axes.set_xlabel("s on the run's clock" + grey, labelpad=1.0)
             if column == 0:
                 axes.set_ylabel("Hz off the mean")
         return look.svg(fig, "clocks"), says
