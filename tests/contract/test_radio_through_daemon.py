@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from daemon_bench import opened, require_libiio, site
 from hil import checkup, profile
 from hil.clock import WallClock
 from hil.device import DeviceError, Loss, Setting
+from hil.parts import capability
 from hil.radios.array import RadioArray
 from hil.radios.trim import derotated
 from hil.testing import radio_contract
@@ -212,3 +214,12 @@ def test_a_carrier_is_brought_onto_frequency_below_the_synthesiser_s_step() -> N
         capture = receiver.capture(1 << 17, 5.0)
         rest = checkup.offset_hz(capture, 0, checkup.tone_cycles(0, 1))
         assert abs(checkup.offset_hz(derotated(capture, rest), 0, checkup.tone_cycles(0, 1))) < 1.0
+
+
+@pytest.mark.hardware
+def test_a_radio_on_the_bench() -> None:
+    """HIL_RADIO="pluto usb:1.5.5": its transmitter on a cable with 30 dB, or on a dummy load."""
+    part, _, uri = os.environ.get("HIL_RADIO", "").partition(" ")
+    if not uri:
+        pytest.skip('no radio named: HIL_RADIO="pluto usb:1.5.5" make test TESTS=tests/contract ARGS="-m hardware"')
+    radio_contract(lambda: opened(None, "bench", part, uri=uri, capability=capability(part, "")))
