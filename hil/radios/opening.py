@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from hil.clock import Clock
 from hil.device import Capability
+from hil.radios.array import RadioArray
 from hil.radios.board import Board
 from hil.radios.fitting import Fitting
 from hil.radios.radio import AdiRadio
@@ -28,6 +29,19 @@ def radio(
         return AdiRadio(name, board, can, Fitting.of(fitting or {}), clock)
     except BaseException:
         board.close()
+        raise
+
+
+def array(name: str, clock: Clock, *, radios: Sequence[Mapping[str, Any]]) -> RadioArray:
+    """Several radios as one array: `name` and the arguments of `radio` of each. Those already open are closed when one cannot be."""
+    opened: list[AdiRadio] = []
+    try:
+        for one in radios:
+            opened.append(radio(clock=clock, **one))
+        return RadioArray(name, opened, clock)
+    except BaseException:
+        for one_open in opened:
+            one_open.close()
         raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from hil import checkup, profile
 from hil.clock import WallClock
 from hil.device import DeviceError, Loss, Setting
 from hil.parts import capability
+from hil.radios import opening
 from hil.radios.array import RadioArray
 from hil.radios.trim import derotated
 from hil.testing import radio_contract
@@ -46,14 +47,19 @@ def test_the_contract_of_any_radio(part: str) -> None:
 def test_two_radios_as_one_array_keep_it_too() -> None:
     with Daemon(site("pluto", ("a", "b"))) as daemon:
 
+        radios = [{"name": name, "uri": uri, "capability": asdict(capability("pluto", f"emulated-{name}"))} for name, uri in daemon.uris.items()]
+
         def array() -> RadioArray:
-            return RadioArray("array", [opened(daemon, name, "pluto") for name in "ab"], WallClock())
+            return opening.array("array", WallClock(), radios=radios)
 
         radio_contract(array)
         assert_let_go(daemon)
         with_both = array()
         assert not with_both.supports("coherent") and with_both._radios[0].supports("coherent")
         with_both.close()
+        with pytest.raises(DeviceError):
+            opening.array("array", WallClock(), radios=[radios[0], {**radios[1], "uri": radios[0]["uri"]}])
+        assert_let_go(daemon)
 
 
 # -- what captures are --------------------------------------------------------------------------------------------------------------------
