@@ -24,7 +24,6 @@ CURVATURE, CURVATURE_STD = 0.1, 0.15  # 1/m, prior: ten metres away; a metre and
 CURVATURES = (-0.05, 1.2)  # 1/m, nothing is behind the horizon; slightly less than 0 only for the sake of a smooth search
 TAPER_STD = 0.06  # 1/m, prior: c/R of a source at the end of the room
 PER_PATH = 6
-FLAT = 0.25  # prior of the unresolved power, to this power less one: sets over many rooms then hold what they say
 FELT = 1e-4  # of the channel's power
 
 
@@ -360,5 +359,5 @@ def wave_evidence(state: State, seen: Observations, waves: Sources) -> float:
     candidates = seen.level / max(waves.count, 1) * np.logspace(-7.0, 0.5, 150)
     each = candidates[:, None] / 2.0  # variance of the real and of the imaginary part
     likelihood = 0.5 * np.sum(each * score / (1.0 + each * values) - np.log1p(each * values), axis=1)
-    posterior = np.exp(likelihood - likelihood.max()) * candidates**FLAT  # grid in its logarithm
+    posterior = np.exp(likelihood - likelihood.max())  # flat in the logarithm of the variance, as the grid is
     return float(np.sum(posterior * candidates) / np.sum(posterior))
