@@ -125,7 +125,8 @@ def test_a_setting_that_changed_is_heard_in_the_next_capture() -> None:
 
 def test_muted_is_silent_whoever_looks() -> None:
     with Daemon(site("fmcomms5")) as daemon, opened(daemon, "a", "fmcomms5") as radio:
-        radio.configure(setting("fmcomms5"))
+        assert radio.configure(setting("fmcomms5")).attenuation_db == (20.0,) * 4
+        assert radio.read().attenuation_db == (89.75,) * 4, "configured and read back, then closed again until there is something to send"
         radio.load(1, tone(4))
         radio.apply(1)
         assert radio.read().attenuation_db == (20.0,) * 4
