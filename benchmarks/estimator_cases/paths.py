@@ -194,7 +194,7 @@ def _turned(value: NDArray, predicted: NDArray, truth: NDArray) -> NDArray[np.co
     return value * np.exp(-1j * phase + 2j * np.pi * delay * TONES)
 
 
-def _rows(case: Case, trials: int, rng: np.random.Generator, judged: bool) -> list[Row]:
+def rows(case: Case, trials: int, rng: np.random.Generator, judged: bool) -> list[Row]:
     made = [one(case, rng) for _ in range(trials)]
     good = [trial for trial in made if trial.trusted]
     seconds = sum(trial.seconds for trial in made)
@@ -203,7 +203,7 @@ def _rows(case: Case, trials: int, rng: np.random.Generator, judged: bool) -> li
     decibels = 10.0 * np.log10([trial.error for trial in good])
     held = np.array([trial.held for trial in good])
     least_db = float(np.median([trial.bound_db for trial in made]))
-    rows = [
+    told_of = [
         middle(f"{case}: error over bound, dB (bound {least_db:.1f} dB)", decibels, at_most=BOUND_DB if judged else None, seconds=seconds),
         told(f"{case}: mean error over mean bound, dB", _mean_db(good, "error"), trials=len(good)),
         coverage(f"{case}: 95 % sets that hold the truth", held, *(COVERED if judged and case.position_std < 2e-4 else (None, None))),
@@ -211,8 +211,8 @@ def _rows(case: Case, trials: int, rng: np.random.Generator, judged: bool) -> li
         middle(f"{case}: textbook (OMP on a grid), error over bound, dB", 10.0 * np.log10([trial.textbook for trial in good])),
     ]
     if judged:
-        rows.append(middle(f"{case}: CPU of one fit, s", np.array([trial.seconds for trial in made]), at_most=CPU_S))
-    return rows
+        told_of.append(middle(f"{case}: CPU of one fit, s", np.array([trial.seconds for trial in made]), at_most=CPU_S))
+    return told_of
 
 
 def _mean_db(trials: list[Trial], which: str) -> float:
@@ -221,14 +221,14 @@ def _mean_db(trials: list[Trial], which: str) -> float:
 
 
 def run(trials: int, rng: np.random.Generator) -> list[Row]:
-    rows = []
+    found: list[Row] = []
     for position_std in (1e-4, 3e-4):
-        rows += _rows(Case(6, 20.0, position_std), trials, rng, True)
+        found += rows(Case(6, 20.0, position_std), trials, rng, True)
     few = max(trials // 20, 10)
     for count in (4, 6, 8):
         for snr_db in (10.0, 20.0, 30.0):
             for position_std in (1e-4, 3e-4):
-                rows += _rows(Case(count, snr_db, position_std), few, rng, False)
+                found += rows(Case(count, snr_db, position_std), few, rng, False)
     for count in (6, 8):
-        rows += _rows(Case(count, 30.0, 1e-4, chained=True), few, rng, False)
-    return rows
+        found += rows(Case(count, 30.0, 1e-4, chained=True), few, rng, False)
+    return found

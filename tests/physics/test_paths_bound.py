@@ -49,6 +49,5 @@ def test_an_order_that_hangs_on_the_false_alarm_rate_is_not_trusted():
 @pytest.mark.soak
 @pytest.mark.parametrize("position_std", [1e-4, 3e-4])
 def test_bound_and_coverage_over_two_thousand_layouts(position_std):
-    error, held, trusted, _ = judged(rooms.Case(6, 20.0, position_std), 2000, 4)
-    assert error < 2.0 and trusted > 0.9
-    assert 0.93 < held < 0.97 if position_std < 2e-4 else held > 0.85
+    rows = rooms.rows(rooms.Case(6, 20.0, position_std), 2000, np.random.default_rng(4), judged=True)
+    assert all(row.ok for row in rows), rows
