@@ -25,6 +25,7 @@ from hil.link import messages as m
 from hil.node.worker import Worker
 from hil.parts import capability
 from sim_backend.iiod.daemon import Daemon
+from sim_backend.iiod.values import Value
 
 HERE = Path(__file__).resolve().parent
 SETTING = Setting(3.5e9, 4e6, (20.0,), (20.0,))
@@ -160,6 +161,49 @@ def test_a_buffer_longer_than_the_time_out_allows(daemon) -> None:
     error = refusal(lambda: radio.capture(4_000_001, 2.0))
     assert error.id == "capture-timeout" and "1.000 s" in error.found and "4000000 samples" in error.allowed and "time-out" in error.fix
     assert not on_air(daemon)
+    radio.close()
+
+
+def stubborn(daemon: Daemon, device: str, file: str) -> None:
+    """From here on the device takes what is written there and keeps what it had."""
+    found = next(one for one in daemon.boards["a"].context.devices if one.name == device)
+    held = found.files if file in found.files else found.attributes
+    held[file] = Value(held[file].read, lambda text: None)
+
+
+@pytest.mark.parametrize(
+    ("part", "device", "file", "what"),
+    [
+        ("pluto", "ad9361-phy", "out_altvoltage0_RX_LO_frequency", "carriers"),
+        ("pluto", "ad9361-phy", "out_altvoltage1_TX_LO_frequency", "carriers"),
+        ("fmcomms5", "ad9361-phy-B", "out_altvoltage0_RX_LO_frequency", "carriers"),
+        ("pluto", "ad9361-phy", "in_voltage0_hardwaregain", "receive_gain_db"),
+        ("fmcomms5", "ad9361-phy-B", "in_voltage1_hardwaregain", "receive_gain_db[3]"),
+        ("pluto", "ad9361-phy", "out_voltage0_hardwaregain", "attenuation_db"),
+        ("pluto", "ad9361-phy", "in_voltage_rf_bandwidth", "rf_bandwidth"),
+        ("ad9361", "ad9361-phy", "in_voltage_quadrature_tracking_en", "quadrature"),
+    ],
+)  # fmt: skip
+def test_a_setter_that_did_not_take_is_an_error(part: str, device: str, file: str, what: str) -> None:
+    require_libiio()
+    with Daemon(site(part)) as daemon:
+        stubborn(daemon, device, file)
+        fitting = {"bandwidth_hz": 5e6, "tracking": {"quadrature": False}}
+        with opened(daemon, "a", part, fitting=fitting) as radio:
+            count = radio.capability.receive_channels
+            error = refusal(lambda: radio.configure(Setting(3.5e9, 4e6, (20.0,) * count, (20.0,) * count)))
+            assert error.id == "did-not-take" and what in error.what and error.found and "another program" in error.fix
+            assert radio.setting is None and radio.version is None
+
+
+def test_an_attenuator_that_does_not_open_lets_nothing_out(daemon) -> None:
+    radio = opened(daemon, "a", "pluto")
+    radio.configure(SETTING)
+    radio.load(1, WAVE)
+    stubborn(daemon, "ad9361-phy", "out_voltage0_hardwaregain")
+    error = refusal(lambda: radio.apply(1))
+    assert error.id == "did-not-take" and error.found == "89.75 dB" and error.allowed == "20 dB"
+    assert not any(airing for airing in daemon.world._airings), "not one sample went out"
     radio.close()
 
 
