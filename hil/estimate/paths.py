@@ -269,7 +269,8 @@ def _told(
     everything = state.sources.joined(state.waves)
     unresolved = state.wave_variance * state.waves.count / seen.level
     enough, stable = seen.visits >= settings.least_visits, orders[0] == orders[1]
-    trusted = enough and stable and left_out.passed
+    # a doubtful path is carried by the unresolved field either way; without that field the order decides what is said of unvisited places
+    trusted = enough and (stable or settings.unresolved) and left_out.passed
     gains, own = first * state.chains, slice(len(bound) - 2 * (first.size - 1), None)
     if not enough:
         assumptions.append(f"only {seen.visits} visits")

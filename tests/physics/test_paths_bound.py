@@ -33,14 +33,14 @@ def test_the_bound_falls_with_the_noise_and_rises_with_unknown_chains():
     assert 1.3 * bound(30, 1e-7) < bound(30, 3e-4) and 1.2 * bound(30, 1e-4) < bound(30, 1e-4, True)
 
 
-def test_an_order_that_hangs_on_the_false_alarm_rate_is_not_trusted():
+def test_an_order_that_hangs_on_the_false_alarm_rate_is_not_trusted_where_nothing_carries_the_rest():
     rng = np.random.default_rng(8)
     room = rooms.Room.drawn(rng, False)
     layouts = visits.plan((-rooms.RAIL, rooms.RAIL), rooms.WAVELENGTH / 2, 4, 6, rooms.WAVELENGTH)
     channel = rooms.measured(rooms.Case(6, 20.0, 1e-4), room, layouts, 1e-2, rng)
     told = {"wavelength": rooms.WAVELENGTH, "position_std": 1e-4, "chains": ChainGains.known(np.ones(4))}
     fit = paths.fit(layouts, channel, 1e-2, rooms.TONES, **told)
-    wary = paths.fit(layouts, channel, 1e-2, rooms.TONES, **told, settings=paths.Settings(false_alarm=1 - 1e-6))
+    wary = paths.fit(layouts, channel, 1e-2, rooms.TONES, **told, settings=paths.Settings(false_alarm=1 - 1e-6, unresolved=False))
     assert fit.above_threshold and fit.orders[0] == fit.orders[1]
     assert fit.order <= wary.orders[0] < wary.orders[1] == wary.order and not wary.above_threshold
     assert wary.predict([0.1], [0.0])[1] == pytest.approx(wary.level)
