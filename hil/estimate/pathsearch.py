@@ -68,7 +68,7 @@ def _grown(state: State, seen: Observations, grid: Search, most: int, limit: flo
             break
         # the paths still missing weigh on the fit like noise; counted as such, they cannot push the positions about
         noisy = engine.tempered(state, seen, 0.25)
-        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=6, tolerance=0.5)
+        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=4, tolerance=1.0)
         if engine.cost(state, noisy) - lower < 2.0:
             break
         state = trial
