@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha512
 from importlib import metadata
@@ -27,7 +27,7 @@ from hil.records import Run, RunWriter, new_name, read, resolve
 from hil.scenario import Scenario
 from hil.testbed import NodeFile, Testbed, Wire
 
-DEPTHS = ("process", "nodes")
+DEPTHS = ("process", "nodes", "device")
 LEASE_S = 0.5  # a node that hears nothing for longer while it radiates or moves mutes and halts
 PROGRESS_S = 120.0  # the lease is not renewed for a controller that shows no progress for longer
 CHARGES = {"estimate": 0.1, "design": 1.0}  # seconds that a virtual clock is charged for computing: knowledge ages during it
@@ -307,7 +307,7 @@ def _depth(
     """(link, survey) of a bench opened at a depth."""
     if depth == "process":
         return _process(bench, world(clock) if world else build_world(bench, seed, clock), clock, timeout)
-    return _nodes(bench, seed, clock, timeout)
+    return _nodes(bench, seed, clock, timeout) if depth == "nodes" else _devices(bench, seed, clock, timeout)
 
 
 @contextmanager
@@ -330,34 +330,55 @@ def _process(bench: Bench, world: Any, clock: Clock, timeout: float) -> Iterator
 @contextmanager
 def _nodes(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tuple[Any, Any]]:
     """One process per node over ZeroMQ and one that owns the world, on the wall clock; all gone when the block is left."""
-    from hil.link.client import connect
-    from hil.node.launch import LocalNodes
-    from hil.node.plan import Device, NodePlan
     from sim_backend import remote
     from sim_backend.server import WorldProcess
 
     build_world(bench, seed, VirtualClock())  # a table the emulator refuses is refused here, in this process's words
-    with ExitStack() as stack:
-        world = stack.enter_context(WorldProcess(site(bench, seed)))
+    with WorldProcess(site(bench, seed)) as world:
         to = {"address": world.address}
-        plans = []
-        for node in bench.testbed.node:
-            rails, gains = _guards(bench, node.name)
-            limits = reach.limits(bench.testbed, node.name, bench.nodes)
-            radios = [radio.name for radio in bench.testbed.radio if radio.node == node.name]
-            stages = [stage.name for stage in bench.testbed.stage if stage.node == node.name]
-            devices = [Device(kind="radio", name=name, entry="sim_backend.remote:radio", arguments=to) for name in radios]
-            devices += [Device(kind="stage", name=name, entry="sim_backend.remote:stage", arguments=to) for name in stages]
-            plans.append(
-                NodePlan(name=node.name, lease_s=LEASE_S, limits=limits, devices=tuple(devices), rails=rails, antenna_gain_dbi=gains)
-            )
-        nodes = stack.enter_context(LocalNodes(plans))
-        link = stack.enter_context(
-            connect(nodes.addresses, clock=clock, timeout_s=max(timeout, 5.0), lease_s=LEASE_S, progress_deadline_s=PROGRESS_S)
-        )
-        survey = remote.Survey(world.address, clock)
-        stack.callback(survey.close)
-        yield link, survey if bench.scenario.target is not None else None
+        radios = {radio.name: ("sim_backend.remote:radio", to) for radio in bench.testbed.radio}
+        stages = {stage.name: ("sim_backend.remote:stage", to) for stage in bench.testbed.stage}
+        with _served(bench, radios, stages, clock, max(timeout, 5.0)) as link, closing(remote.Survey(world.address, clock)) as survey:
+            yield link, survey if bench.scenario.target is not None else None
+
+
+@contextmanager
+def _devices(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tuple[Any, Any]]:
+    """As `_nodes`, but radios are reached by their drivers over the network, as hardware is; stages share their world."""
+    from sim_backend import remote
+    from sim_backend.iiod.serve import RadioProcess
+
+    reach.require_library()
+    build_world(bench, seed, VirtualClock())
+    with RadioProcess(site(bench, seed), patient=True) as world:
+        radios = {name: (reach.DRIVER, reach.arguments(bench.testbed, name, uri)) for name, uri in world.uris.items()}
+        stages = {stage.name: ("sim_backend.remote:stage", {"address": world.address}) for stage in bench.testbed.stage}
+        with _served(bench, radios, stages, clock, max(timeout, 5.0)) as link, closing(remote.Survey(world.address, clock)) as survey:
+            yield link, survey if bench.scenario.target is not None else None
+
+
+Entry = tuple[str, dict[str, Any]]  # what opens a device, `module:function`, and its arguments
+
+
+@contextmanager
+def _served(bench: Bench, radios: Mapping[str, Entry], stages: Mapping[str, Entry], clock: Clock, timeout: float) -> Iterator[Any]:
+    """A link to one process per node, each with its devices; all gone when the block is left."""
+    from hil.link.client import connect
+    from hil.node.launch import LocalNodes
+    from hil.node.plan import Device, NodePlan
+
+    plans = []
+    for node in bench.testbed.node:
+        rails, gains = _guards(bench, node.name)
+        limits = reach.limits(bench.testbed, node.name, bench.nodes)
+        here = [("radio", radio.name, radios[radio.name]) for radio in bench.testbed.radio if radio.node == node.name]
+        here += [("stage", stage.name, stages[stage.name]) for stage in bench.testbed.stage if stage.node == node.name]
+        devices = tuple(Device(kind=kind, name=name, entry=entry, arguments=told) for kind, name, (entry, told) in here)  # type: ignore[arg-type]
+        plans.append(NodePlan(name=node.name, lease_s=LEASE_S, limits=limits, devices=devices, rails=rails, antenna_gain_dbi=gains))
+    with LocalNodes(plans) as nodes, connect(
+        nodes.addresses, clock=clock, timeout_s=timeout, lease_s=LEASE_S, progress_deadline_s=PROGRESS_S
+    ) as link:  # fmt: skip
+        yield link
 
 
 def versions() -> dict[str, str]:

@@ -88,6 +88,7 @@ class Depth(StrEnum):
 
     process = "process"
     nodes = "nodes"
+    device = "device"
 
 
 class ProfileAction(StrEnum):

@@ -20,7 +20,7 @@ from sim_backend import world as worlds
 from sim_backend.iiod.boards import Board, board
 from sim_backend.iiod.connection import Conversation
 from sim_backend.iiod.frontend import FrontEnd
-from sim_backend.iiod.pace import FreePace, Pace, WallPace
+from sim_backend.iiod.pace import FreePace, Pace, PatientPace, WallPace
 
 PORT = 30431
 MOST_CLIENTS = 256  # connections to one radio
@@ -30,13 +30,15 @@ class Daemon:
     """The radios of a site (see `world.build`; a radio may have `rate_hz`) on the network, from `start` to `stop`.
 
     host: where to listen. port: of the first radio, those of the others follow; 0: any that are free. free_run: samples come as fast as
-    they are asked for, instead of at the pace of each radio's own sample clock. world: one built of the site by the caller on `pace`.
+    they are asked for, instead of at the pace of each radio's own sample clock; patient: at that pace, but no faster than they can be computed.
+    world: one built of the site by the caller on `pace`.
     """
 
     def __init__(
-        self, site: Mapping[str, Any], *, host: str = "127.0.0.1", port: int = 0, free_run: bool = False, pace: Pace | None = None, world: Any = None
+        self, site: Mapping[str, Any], *, host: str = "127.0.0.1", port: int = 0, free_run: bool = False, patient: bool = False,
+        pace: Pace | None = None, world: Any = None,
     ) -> None:  # fmt: skip
-        self.pace: Pace = pace or (FreePace() if free_run else WallPace())
+        self.pace: Pace = pace or (FreePace() if free_run else PatientPace() if patient else WallPace())
         self.world = world or worlds.build(site, self.pace)
         self._host, self._port = host, port
         fronts: list[FrontEnd] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 
 from hil.clock import Instant
@@ -17,6 +17,7 @@ from sim_backend.faults import Fault
 from sim_backend.iiod.inlet import Inlet
 from sim_backend.iiod.listening import Ear, Listening
 from sim_backend.iiod.outlet import Outlet
+from sim_backend.iiod.pace import PatientPace
 from sim_backend.iiod.sending import Mouth, Sending
 from sim_backend.iiod.values import EBUSY, EINVAL, ENOMEM, Refused
 from sim_backend.oscillator import Oscillator
@@ -112,6 +113,11 @@ class FrontEnd:
         gains, attenuations = tuple(e.gain_db for e in self.ears), tuple(m.attenuation_db for m in self.mouths)
         self._radio.adopt(Setting(float(self.ears[0].carrier), float(self.rates[RECEIVE]), gains, attenuations, self.ears[0].mode))
 
+    def computing(self, until: Instant) -> AbstractContextManager[None]:
+        """As the world's clock has it, which may be any clock."""
+        clock = self.world.clock
+        return clock.computing(until) if isinstance(clock, PatientPace) else nullcontext()
+
     def refresh(self) -> None:
         """Have on the air what every radio has sent up to now."""
         for other in self._others:
@@ -181,7 +187,7 @@ class InputStream:
         if cyclic:
             raise Refused(EINVAL)
         front = self._front
-        inlet = Inlet(front.listening, scans, samples, self._depth, self._overflow, front.refresh, front.fault, self._close)
+        inlet = Inlet(front.listening, scans, samples, self._depth, self._overflow, front.refresh, front.fault, front.computing, self._close)
         with front.lock:
             if self.wait_for_trigger:
                 self.armed.append(inlet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -22,15 +23,17 @@ class Inlet:
     """Blocks fill from `start` on and wait until they are read; with all of them full the converter's samples are lost.
 
     columns: those of `Listening.take`. overflowed: called when samples were lost. refresh: called before samples are computed.
-    fault: one of a kind that befalls the radio now, or None.
+    fault: one of a kind that befalls the radio now, or None. computing: surrounds it, with the instant before which it had better end.
     """
 
     def __init__(
         self, listening: Listening, columns: Sequence[int], samples: int, depth: int, overflowed: Callable[[], None],
-        refresh: Callable[[], None], fault: Callable[[str], Fault | None], closed: Callable[[Inlet], None],
+        refresh: Callable[[], None], fault: Callable[[str], Fault | None], computing: Callable[[Instant], AbstractContextManager[None]],
+        closed: Callable[[Inlet], None],
     ) -> None:  # fmt: skip
         self._listening, self._columns, self._samples, self._depth = listening, tuple(columns), samples, depth
         self._overflowed, self._refresh, self._fault, self._closed = overflowed, refresh, fault, closed
+        self._computing = computing
         self._ring: Ring | None = None  # not before a trigger, where there is one
         self._kept: deque[bytes] = deque()
         self._last = b""
@@ -84,8 +87,9 @@ class Inlet:
         if now > ring.stops:
             self._overflowed()
         begin = ring.take(now)
-        self._refresh()
-        codes, end = self._listening.take(begin, self._samples, self._columns)
+        with self._computing(self._listening.instant((now + max(now, ring.stops)) // 2)):  # with room left for whoever looks afterwards
+            self._refresh()
+            codes, end = self._listening.take(begin, self._samples, self._columns)
         if end != begin + self._samples:
             self._overflowed()
             ring.skip(end - begin - self._samples)

@@ -1,9 +1,11 @@
 """The process that owns a world and serves its radios over the network, in wall time.
 
-    python -m sim_backend.iiod.serve SITE.json [--socket PATH] [--port N] [--host HOST] [--free-run] [--parent PID]
+    python -m sim_backend.iiod.serve SITE.json [--socket PATH] [--port N] [--host HOST] [--free-run | --patient]
+        [--parent PID]
 
 One line per radio on standard output, name then address, and `ready` when all of them answer. With --socket its stages, and where the
-target is, are served there as `sim_backend.server` does, for the one world has both. SIGTERM and SIGINT end it; so does the end of PARENT.
+target is, are served there as `sim_backend.server` does, for the one world has both; with --patient its clock waits for samples that are
+still computed, and where the target is can be asked by the machine's clock all the same. SIGTERM and SIGINT end it; so does the end of PARENT.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 
 from hil.clock import Instant
 from sim_backend.iiod.daemon import Daemon, warm_up
+from sim_backend.iiod.pace import PatientPace
 from sim_backend.server import Server, WorldProcess
 
 
@@ -31,16 +34,17 @@ class RadioProcess(WorldProcess):
 
     module = "sim_backend.iiod.serve"
 
-    def __init__(self, site: Mapping[str, Any], *, free_run: bool = False) -> None:
+    def __init__(self, site: Mapping[str, Any], *, free_run: bool = False, patient: bool = False) -> None:
         super().__init__(site)
-        self._free_run = free_run
+        self._free_run, self._patient = free_run, patient
 
     @property
     def uris(self) -> dict[str, str]:
         return dict(tuple(word.split()[:2]) for word in self.words)  # type: ignore[misc]
 
     def arguments(self) -> list[str]:
-        return [self.site_file, "--socket", self.address, *(["--free-run"] if self._free_run else [])]
+        pace = ["--free-run"] if self._free_run else ["--patient"] if self._patient else []
+        return [self.site_file, "--socket", self.address, *pace]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--socket")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--free-run", action="store_true")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--free-run", action="store_true")
+    pace.add_argument("--patient", action="store_true")
     parser.add_argument("--parent", type=int, default=0)
     told = parser.parse_args(arguments)
     ending = threading.Event()
@@ -57,12 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN if told.parent else lambda *_: ending.set())  # Ctrl-C is the parent's to handle
     site = json.loads(Path(told.site).read_text())
     warm_up(site)
-    with Daemon(site, host=told.host, port=told.port, free_run=told.free_run) as daemon:
+    with Daemon(site, host=told.host, port=told.port, free_run=told.free_run, patient=told.patient) as daemon:
 
         def stopped() -> bool:
             return ending.is_set() or bool(told.parent and os.getppid() != told.parent)
 
-        server = Server({}, daemon.world.stages, daemon.pace, told.socket, _survey(daemon.world)) if told.socket else None
+        clock = daemon.pace.machine if isinstance(daemon.pace, PatientPace) else daemon.pace
+        server = Server({}, daemon.world.stages, clock, told.socket, _survey(daemon)) if told.socket else None
         os.write(1, "".join(f"{name}  {uri}\n" for name, uri in daemon.uris.items()).encode() + b"ready\n")
         if server is not None:
             server.run(stopped)
@@ -71,9 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _survey(world: Any) -> Any:
+def _survey(daemon: Daemon) -> Any:
     def survey(at: Instant) -> tuple[float, float, float] | None:
-        found = world.truth.target(at)
+        there = daemon.pace.world(at) if isinstance(daemon.pace, PatientPace) else at
+        found = daemon.world.truth.target(there)
         return None if found is None else tuple(float(metres) for metres in found[0])  # type: ignore[return-value]
 
     return survey
