@@ -31,7 +31,7 @@ class Receiver:
     def __init__(self, board: Board, channels: int, bits: int) -> None:
         self._board, self._channels, self._device = board, channels, board.sdr._rxadc
         _require_layout(board, self._device, board.sdr._rx_channel_names, channels, False, bits)
-        self._samples, self._changes, self._read_at = 0, -1, 0.0
+        self._samples, self._changes, self._read_at, self._opened_at = 0, -1, 0.0, 0.0
         self.reports_loss = True
         self.reopened = False  # whether the latest block was the first of its buffer
 
@@ -65,6 +65,11 @@ class Receiver:
             )  # fmt: skip
         return block
 
+    @property
+    def open_for(self) -> float:
+        """Seconds since the buffer was opened, and so since its first sample was taken."""
+        return time.monotonic() - self._opened_at
+
     def touch(self) -> None:
         """The block that was read is dealt with: from here on the stream waits."""
         self._read_at = time.monotonic()
@@ -76,6 +81,7 @@ class Receiver:
             self._device.set_kernel_buffers_count(_depth(samples, rate_hz, BYTES * self._channels))
             sdr.rx_buffer_size = samples
             sdr._rx_init_channels()
+        self._opened_at = time.monotonic()
         self._samples = samples
         self.loss()  # what was lost before nobody asked for
 

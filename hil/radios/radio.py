@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.clock import Clock, Instant
+from hil.clock import Clock
 from hil.device import Capability, Capture, DeviceError, Loss, Setting
 from hil.radios import codes
 from hil.radios.board import Board
@@ -134,9 +134,10 @@ class AdiRadio:
             self._require_open()
             setting = self._configured()
             count = self._require_size(samples, timeout_s, setting.sample_rate_hz)
-            asked_at, version, changes = self._clock.now(), self._version, self._changes
+            version, changes = self._version, self._changes
             block = self._receiver.fetch(count, setting.sample_rate_hz, changes, timeout_s)
-            came_at = self._clock.now()
+            age = count / setting.sample_rate_hz
+            began = self._clock.now().after(-max(age, self._receiver.open_for) if self._receiver.reopened else -age)
             loss = self._receiver.loss()
             if version is not None and self._sender.starved():
                 loss = Loss.SOME
@@ -145,7 +146,7 @@ class AdiRadio:
             self._receiver.touch()
             return Capture(
                 samples=taken.samples, codes=taken, sample_rate_hz=setting.sample_rate_hz, carrier_hz=setting.carrier_hz, gain_db=gains,
-                version=version, loss=loss, clock=_began(asked_at if self._receiver.reopened else None, came_at, count / setting.sample_rate_hz),
+                version=version, loss=loss, clock=began,
                 full_scale=1 << (self._capability.bits - 1), clipped=clipped, device=self.name,
             )  # fmt: skip
 
@@ -327,12 +328,6 @@ class AdiRadio:
         except BaseException:
             self.mute()
             raise
-
-
-def _began(opened_at: Instant | None, came_at: Instant, airtime_s: float) -> Instant:
-    """When the first sample was taken: as long before the block came as it lasts, in a new buffer not before that was opened."""
-    began = came_at.after(-airtime_s)
-    return began if opened_at is None or began.since(opened_at) > 0.0 else opened_at
 
 
 @atexit.register

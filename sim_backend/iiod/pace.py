@@ -109,6 +109,7 @@ class PatientPace(WallPace):
         def held() -> Instant | None:
             until = ready()
             with self._lock:
+                self.now()  # which counts how long it stood
                 self._held.pop(me, None)
                 if until is not None and until > self.now():
                     self._held[me] = until
