@@ -359,5 +359,5 @@ def wave_evidence(state: State, seen: Observations, waves: Sources) -> float:
     candidates = seen.level / max(waves.count, 1) * np.logspace(-7.0, 0.5, 150)
     each = candidates[:, None] / 2.0  # variance of the real and of the imaginary part
     likelihood = 0.5 * np.sum(each * score / (1.0 + each * values) - np.log1p(each * values), axis=1)
-    posterior = np.exp(likelihood - likelihood.max()) * candidates  # flat in the variance, grid in its logarithm
+    posterior = np.exp(likelihood - likelihood.max())  # flat in the logarithm of the variance, as the grid is
     return float(np.sum(posterior * candidates) / np.sum(posterior))

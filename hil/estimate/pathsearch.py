@@ -66,9 +66,10 @@ def _grown(state: State, seen: Observations, grid: Search, most: int, limit: flo
             order_strict = state.sources.count
         if peak < limit:
             break
-        # the paths still missing weigh on the fit like noise; counted as such, they cannot push the positions about
+        # the paths still missing weigh on the fit like noise; counted as such, they cannot push the positions about; and what is stopped
+        # short of its optimum hides the next path
         noisy = engine.tempered(state, seen, 0.25)
-        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=4, tolerance=1.0)
+        trial, lower = engine.refine(replace(state, sources=state.sources.and_one(*path)), noisy, steps=8, tolerance=0.1)
         if engine.cost(state, noisy) - lower < 2.0:
             break
         state = trial
@@ -79,7 +80,7 @@ def _annealed(state: State, seen: Observations) -> tuple[State, float]:
     """Every parameter refined, gently first; the state and its cost."""
     value = engine.cost(state, seen)
     for share in (0.25, 0.0):
-        state, value = engine.refine(state, engine.tempered(state, seen, share), steps=8, tolerance=0.05)
+        state, value = engine.refine(state, engine.tempered(state, seen, share), steps=16, tolerance=0.05)
     return state, value
 
 

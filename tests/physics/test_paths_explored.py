@@ -64,7 +64,7 @@ def predicted_links(tmp_path_factory):
 def test_predictions_after_exploring_hold_the_room_at_unvisited_positions(predicted_links):
     error, _, held, residual, trusted = predicted_links
     assert np.all(trusted == 1.0) and np.all(error < -40.0) and np.median(error) < -48.0
-    assert np.mean(held) > 0.85  # placements of one link go together: the mean over twelve links is sure to 0.06
+    assert np.mean(held) > 0.88
     assert np.median(residual) == pytest.approx(0.95, abs=0.12)
 
 
