@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from hil.errors import InputError
 from hil.estimate.visits import delay_between
@@ -96,12 +97,12 @@ def off(power: NDArray[np.float64], visits: int, now: NDArray[np.float64] | None
     """How far a channel in force may lie from the mean of two looks, for what moves: norm over root of antennas, shape of `power`.
 
     power: of what moves, mean over `visits`, each of which scatters by 1/sqrt 2 of it with the phase its echo turned by, and from place to
-    place by `FADING`: taken one standard deviation high. now: `Looks.moving` of the two looks themselves, half the square of their
+    place by `FADING`: taken at its upper 95 % limit. now: `Looks.moving` of the two looks themselves, half the square of their
     difference d. With echoes m1, m2 of norm m,
     |m1 + m2|^2/4 = m^2 - |d|^2/4, so what differs much has already left the mean: at most m + sqrt(m^2 - now/2) is missing, between m and
     2 m. None: before the looks, with the root mean square of that over phases.
     """
-    power = np.asarray(power, dtype=float) * (1.0 + np.sqrt(0.5 / visits + FADING))
+    power = np.asarray(power, dtype=float) * (1.0 + ndtri(0.95) * np.sqrt(0.5 / visits + FADING))
     if now is None:
         return (1.0 + np.sqrt(0.5)) * np.sqrt(power)
     gone = np.asarray(now, dtype=float) / 2.0

@@ -66,7 +66,7 @@ def test_two_looks_tell_how_much_moves_and_a_still_room_moves_nothing():
 
 
 def test_no_phase_of_an_echo_leaves_what_may_be_off_and_turned_echoes_leave_half():
-    m, steady = 0.3, 1.0 / (1.0 + np.sqrt(stillness.FADING))  # of many visits, and no fading between then and now
+    m, steady = 0.3, 1.0 / (1.0 + 1.6448536 * np.sqrt(stillness.FADING))  # of many visits, and no fading between then and now
     for turned in np.linspace(0.0, 2.0 * np.pi, 25):
         first, second = m, m * np.exp(1j * turned)
         now = abs(first - second) ** 2 / 2.0  # what `pool` calls moving
