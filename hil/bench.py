@@ -220,42 +220,56 @@ def _designer(wanted: Any) -> Any:
 @contextmanager
 def open(
     bench: Bench, *, depth: str = "process", seed: int = 1, designer: Any = None, runs: Path | str = "runs", observers: Sequence[Callable] = (),
-    command: str = "", timeout: float = 2.0, world: Callable[[Clock], Any] | None = None,
+    command: str = "", timeout: float = 2.0, world: Callable[[Clock], Any] | None = None, air: bool = False, confirm: bool = True,
 ) -> Iterator[OpenLab]:  # fmt: skip
     """An open lab: devices reached, run folder made; leaving the block mutes and stops everything.
 
     designer: a listed name, `module:Class`, or a callable (problem, knowledge) -> Design; None takes the scenario's. observers are called
     with every event. timeout: longest wait for one answer, seconds. world: makes what depth `process` emulates with, in place of the
-    bench's own table [emulated]: a test then holds the truth, and the bench need not know it.
+    bench's own table [emulated]: a test then holds the truth, and the bench need not know it. air: the hardware at the testbed's addresses,
+    at depth `device` whatever `depth` says; who wants that asks somebody first and then says so: confirm=False.
     """
+    if air:
+        _require_asked(confirm)
+        reach.require_air(bench.scenario, bench.testbed, bench.nodes)
+        depth = "device"
     if depth not in DEPTHS:
         raise InputError("depth", "no such depth", key="--depth", found=depth, allowed=", ".join(DEPTHS))
     chosen, baselines = _designers(bench, designer)
     clock: Clock = VirtualClock(charges=CHARGES) if depth == "process" else WallClock()
     commit, dirty = checkout()
-    with _depth(bench, depth, seed, clock, timeout, world) as (link, survey), RunWriter.create(
+    with _depth(bench, depth, seed, clock, timeout, world, air) as (link, survey), RunWriter.create(
         runs, new_name(bench.scenario.name), scenario_name=bench.scenario.name, command=command, seed=seed, depth=depth, inputs=bench.inputs,
-        versions=versions(), commit=commit, dirty=dirty, clock=clock, observers=observers,
+        versions=versions(), commit=commit, dirty=dirty, air=air, clock=clock, observers=observers,
     ) as run:  # fmt: skip
-        with closing(OpenLab(bench.scenario, bench.testbed, link, clock, run, seed, depth, survey, chosen, baselines)) as lab:
+        shown = "air" if air else depth
+        with closing(OpenLab(bench.scenario, bench.testbed, link, clock, run, seed, shown, survey, chosen, baselines)) as lab:
             yield lab
 
 
 @contextmanager
 def resume(
     run: Path | str, *, designer: Any = None, runs: Path | str = "runs", observers: Sequence[Callable] = (), command: str = "",
-    timeout: float = 2.0,
+    timeout: float = 2.0, air: bool = False, confirm: bool = True,
 ) -> Iterator[OpenLab]:  # fmt: skip
     """The lab of an interrupted run, to go on after its last whole round: the scenario, testbed, seed and depth it began with.
 
-    designer: needed again where it was given as an object.
+    designer: needed again where it was given as an object. air, confirm: as for `open`; a run over the air goes on there or not at all.
 
     RecordError `nothing-to-resume` when it has ended; InputError `resume-changed` when the bench in its folder was altered.
     """
     folder = resolve(str(run), runs)
     earlier = read(folder)
+    if bool(earlier.about.get("air")) != air:
+        where = ("emulated", "over the air")
+        raise InputError("resume-changed", "a run goes on where it began", file=folder.name, found=where[air], allowed=where[not air],
+                         fix=f"{'leave out' if air else 'add'} --air")  # fmt: skip
+    if air:
+        _require_asked(confirm)
     _unaltered(earlier)
     bench = load(folder / "scenario.toml", folder / "testbed.toml")
+    if air:
+        reach.require_air(bench.scenario, bench.testbed, bench.nodes)
     seed, depth = int(earlier.about["seed"]), str(earlier.about["depth"])
     started = earlier.of("started")
     chosen, baselines = _designers(bench, designer)
@@ -266,13 +280,20 @@ def resume(
         chosen, _ = _designers(bench, started[0]["designer"])
     start = earlier.last_instant
     clock: Clock = VirtualClock(start, CHARGES) if depth == "process" else WallClock(start)
-    with _depth(bench, depth, seed, clock, timeout) as (link, survey), RunWriter.resume(
+    with _depth(bench, depth, seed, clock, timeout, air=air) as (link, survey), RunWriter.resume(
         folder, command=command, clock=clock, observers=observers
     ) as writer:
         kept = read(folder)
         before = Before(kept, chosen.name) if kept.of("started") else None
-        with closing(OpenLab(bench.scenario, bench.testbed, link, clock, writer, seed, depth, survey, chosen, baselines, before=before)) as lab:
+        shown = "air" if air else depth
+        with closing(OpenLab(bench.scenario, bench.testbed, link, clock, writer, seed, shown, survey, chosen, baselines, before=before)) as lab:
             yield lab
+
+
+def _require_asked(confirm: bool) -> None:
+    if confirm:
+        raise InputError("not-confirmed", "nobody was asked whether this may radiate and move", key="air=True",
+                         fix="`hil run BENCH --air` asks; a program that has asked says confirm=False")  # fmt: skip
 
 
 def _unaltered(run: Run) -> None:
@@ -302,9 +323,11 @@ def _designers(bench: Bench, designer: Any) -> tuple[Any, list[Any]]:
 
 
 def _depth(
-    bench: Bench, depth: str, seed: int, clock: Clock, timeout: float, world: Callable[[Clock], Any] | None = None
+    bench: Bench, depth: str, seed: int, clock: Clock, timeout: float, world: Callable[[Clock], Any] | None = None, air: bool = False
 ) -> AbstractContextManager[tuple[Any, Any]]:
-    """(link, survey) of a bench opened at a depth."""
+    """(link, survey) of a bench opened at a depth, or over the air."""
+    if air:
+        return _air(bench, clock, timeout)
     if depth == "process":
         return _process(bench, world(clock) if world else build_world(bench, seed, clock), clock, timeout)
     return _nodes(bench, seed, clock, timeout) if depth == "nodes" else _devices(bench, seed, clock, timeout)
@@ -355,6 +378,15 @@ def _devices(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[
         stages = {stage.name: ("sim_backend.remote:stage", {"address": world.address}) for stage in bench.testbed.stage}
         with _served(bench, radios, stages, clock, max(timeout, 5.0)) as link, closing(remote.Survey(world.address, clock)) as survey:
             yield link, survey if bench.scenario.target is not None else None
+
+
+@contextmanager
+def _air(bench: Bench, clock: Clock, timeout: float) -> Iterator[tuple[Any, Any]]:
+    """As `_devices`, at the testbed's own addresses; nobody has surveyed where the target is."""
+    reach.require_library()
+    radios = {radio.name: (reach.DRIVER, reach.arguments(bench.testbed, radio.name)) for radio in bench.testbed.radio}
+    with _served(bench, radios, {}, clock, max(timeout, 5.0)) as link:
+        yield link, None
 
 
 Entry = tuple[str, dict[str, Any]]  # what opens a device, `module:function`, and its arguments

@@ -207,7 +207,7 @@ def run(
     rounds: Annotated[int | None, typer.Option(metavar="N", help="at most, baselines not counted", show_default=False)] = None,
     designer: Designer = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="of all randomness")] = 1,
-    depth: Annotated[Depth, typer.Option(help="emulated: one process, or real node processes")] = Depth.process,
+    depth: Annotated[Depth, typer.Option(help="emulated: one process, node processes, or drivers too")] = Depth.process,
     air: Annotated[bool, typer.Option("--air", help="the hardware: radiates and moves, asks first")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="describe only, open nothing")] = False,
     resume: Resume = None,
@@ -224,7 +224,7 @@ def run(
         raise InputError("usage", "one of the two", key="--air --depth", fix="leave out --depth: over the air there is only one")
     asked = trial.Asked(
         paths=tuple(bench or ()), runs=runs, seed=seed, depth=str(depth), rounds=rounds, designer=designer, timeout=timeout, resume=resume,
-        plan=plan, air=air,
+        plan=plan, air=air, yes=yes,
     )  # fmt: skip
     raise typer.Exit(trial.run(streams, asked))
 

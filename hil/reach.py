@@ -1,11 +1,13 @@
-"""The radios of a testbed opened by their driver: what the driver is told, and the limits they are held to."""
+"""The radios of a testbed opened by their driver: what the driver is told, the limits they are held to, what --air must have."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from hil import strict
 from hil.clock import Clock
 from hil.device import Setting
 from hil.envelope import Limits
@@ -14,6 +16,7 @@ from hil.scenario import Scenario
 from hil.testbed import NodeFile, Testbed
 
 DRIVER = "hil.radios.opening:radio"  # as a node's plan names it
+UNCALIBRATED_DB = 6.0  # by which a part may send more than its data sheet says: over frequency, from board to board, with temperature
 
 
 def arguments(testbed: Testbed, name: str, uri: str | None = None) -> dict[str, Any]:
@@ -33,6 +36,54 @@ def arguments(testbed: Testbed, name: str, uri: str | None = None) -> dict[str, 
             raise InputError("no-serial", "nothing says which radio must answer there", file=file, key=f"radio.{name}.serial",
                              line=source.line("radio", index) if source else 0, fix="`iio_attr -u URI -C hw_serial` shows it")  # fmt: skip
     return {"uri": uri or radio.uri, "capability": asdict(testbed.capability(name)), "fitting": testbed.radio_profile(name).fitting}
+
+
+def require_air(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, NodeFile] | None = None) -> None:
+    """All that keeps a bench from going over the air, at once: InputErrors `no-address`, `no-serial`, `no-driver`, `node-elsewhere`; when
+    there is none of these, `no-calibration`. Nothing is opened."""
+    source = testbed.source
+    assert source is not None
+    errors: list[InputError] = []
+    if all(radio.uri is None for radio in testbed.radio):
+        errors.append(source.error("no-address", "this bench is emulated only: no radio says where it is", "radio", note="nothing was opened",
+                                   fix='uri = "usb:1.5.5" or "ip:10.0.0.9", and the serial that must answer there; or leave out --air'))  # fmt: skip
+    else:
+        for radio in testbed.radio:
+            try:
+                arguments(testbed, radio.name)
+            except InputError as error:
+                errors.append(error)
+    if testbed.stage:
+        named = ", ".join(f"`{stage.name}` ({testbed.stage_profile(stage.name).controller})" for stage in testbed.stage)
+        errors.append(source.error("no-driver", f"no driver for stage {named} yet", "stage", note="nothing was opened, sent or moved",
+                                   fix="leave out --air: emulated; or fixed elements (position_mm instead of stage and axes)"))  # fmt: skip
+    for index, node in enumerate(testbed.node):
+        if node.address != "local":
+            errors.append(source.error("node-elsewhere", "nodes on other machines need keys, which this version has not", "node", index, "address",
+                                       found=node.address, allowed="local"))  # fmt: skip
+    strict.raise_all(errors)
+    strict.raise_all(_uncalibrated(scenario, testbed, nodes))
+
+
+def _uncalibrated(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, NodeFile] | None) -> list[InputError]:
+    """Arrays whose radiated power is not sure to be legal, for what leaves the port is known from a data sheet only."""
+    assert scenario.source is not None
+    errors = []
+    for index, array in enumerate(scenario.array):
+        if array.role != "transmit" or array.element_power_dbm is None:
+            continue
+        wire = testbed.wire_of(array.name)
+        limit = limits(testbed, testbed.radio_named(wire.radio).node, nodes).eirp_dbm
+        eirp = array.element_power_dbm + 20.0 * math.log10(array.elements) + wire.antenna_gain_dbi
+        if limit is not None and eirp + UNCALIBRATED_DB > limit:
+            errors.append(
+                scenario.source.error(
+                    "no-calibration", f"no `power` record of `{wire.radio}`: what it really sends is known to {UNCALIBRATED_DB:g} dB", "array", index,
+                    "element_power_dbm", found=f"{eirp:.1f} dBm EIRP by the data sheet, {eirp + UNCALIBRATED_DB:.1f} at worst",
+                    allowed=f"{limit:.1f} dBm", fix=f"element_power_dbm = {array.element_power_dbm - (eirp + UNCALIBRATED_DB - limit):.1f}",
+                )
+            )  # fmt: skip
+    return errors
 
 
 def open_radio(testbed: Testbed, name: str, clock: Clock, uri: str | None = None) -> Any:

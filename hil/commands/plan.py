@@ -7,7 +7,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil.errors import InputError
 from hil.files import BenchFiles
 from hil.scenario import Array
 from hil.testbed import Wire
@@ -147,19 +146,3 @@ def _part_of_rail(bench: BenchFiles, array: Array, wire: Wire, place: int) -> tu
     low, high = array.travel(bench.scenario.wavelength)
     gap = max(array.min_spacing(bench.scenario.wavelength), bench.testbed.carriage(wire))
     return low + place * gap, high - (array.elements - 1 - place) * gap
-
-
-def no_driver(bench: BenchFiles) -> InputError:
-    """The refusal of a run over the air, naming every part and controller that has no driver yet. Nothing was opened."""
-    parts = dict.fromkeys(bench.testbed.radio_profile(radio.name).part for radio in bench.testbed.radio)
-    controllers = dict.fromkeys(bench.testbed.stage_profile(stage.name).controller for stage in bench.testbed.stage)
-    source = bench.testbed.source
-    *most, last = [*parts, *controllers]
-    return InputError(
-        "no-driver",
-        f"no driver for {', '.join(most)}{' and ' if most else ''}{last} yet",
-        file="" if source is None else source.file,
-        key="--air",
-        note="nothing was opened, sent or moved",
-        fix="leave out --air: emulated",
-    )

@@ -64,6 +64,7 @@ class RoundsView:
     utc: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     rows: list[Row] = field(default_factory=list)
     how: str = ""
+    where: str = ""  # the flag with which such a run is resumed
     ended: Mapping[str, Any] = field(default_factory=dict)
     elapsed: float = 0.0
     _open: dict[tuple[int, str], Row] = field(default_factory=dict)
@@ -81,9 +82,10 @@ class RoundsView:
         self._stop_change_db = scenario.rounds.stop_change_db
         self._steps = 1 + len(scenario.design.baselines) + scenario.rounds.max
         clock = "virtual time" if depth == "process" else "wall time"
-        self._line(f"run     {folder}      seed {seed}, depth {depth}, {clock}")
+        self.where = " --air" if depth == "air" else ""
+        self._line(f"run     {folder}      seed {seed}, {'over the air' if self.where else f'depth {depth}'}, {clock}")
         self._line(f"bench   {bench_line(scenario, testbed)}")
-        self._line("calib   no records for this emulated bench: what is needed is measured within the run")
+        self._line(f"calib   no records{'' if self.where else ' for this emulated bench'}: what is needed is measured within the run")
 
     # -- while it goes on ------------------------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hil import reach
 from hil.commands.rounds import RoundsView
 from hil.commands.streams import Streams
 from hil.errors import HilError, Infeasible, InputError
@@ -32,6 +34,7 @@ class Asked:
     resume: str | None = None
     plan: bool = False
     air: bool = False
+    yes: bool = False
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -46,14 +49,18 @@ def run(streams: Streams, asked: Asked) -> int:
         _refuse_beside_resume(asked)
     elif not asked.paths:
         raise InputError("usage", "a bench is wanted", key="hil run", fix="hil run BENCH, or hil run --resume RUN")
-    if asked.air or asked.plan:
+    if asked.plan:
         return _describe(streams, asked)
+    if asked.air and not _confirmed(streams, asked):
+        streams.say("nothing was opened, sent or moved")
+        streams.done({"started": False}, ok=False)
+        return 1
     return _trial(streams, asked)
 
 
 def _refuse_beside_resume(asked: Asked) -> None:
     """A resumed run goes on as it began: its bench, seed, depth and designer are those in its folder."""
-    flags = {"BENCH": asked.paths, "--rounds": asked.rounds, "--designer": asked.designer, "--plan": asked.plan, "--air": asked.air}
+    flags = {"BENCH": asked.paths, "--rounds": asked.rounds, "--designer": asked.designer, "--plan": asked.plan}
     given = [flag for flag, is_given in flags.items() if is_given]
     if given:
         raise InputError(
@@ -61,27 +68,65 @@ def _refuse_beside_resume(asked: Asked) -> None:
         )
 
 
-def _describe(streams: Streams, asked: Asked) -> int:
-    """--plan and --air: what would be done. Opens no device."""
+def _planned(asked: Asked) -> tuple[BenchFiles, Any]:
+    """The bench as asked for, and what a run of it would do, from its files."""
     from hil.commands import plan
 
-    files = read_bench(*asked.paths)
+    if asked.resume is not None:
+        from hil.records import resolve
+
+        folder = resolve(asked.resume, asked.runs)
+        files = read_bench(folder / "scenario.toml", folder / "testbed.toml")
+    else:
+        files = read_bench(*asked.paths)
     if asked.changes:
         files = BenchFiles(files.scenario.replace(asked.changes), files.testbed, files.nodes, files.folder)
-    planned = plan.plan(files)
+    return files, plan.plan(files)
+
+
+def _describe(streams: Streams, asked: Asked) -> int:
+    """--plan: what would be done. Opens no device."""
+    from hil.commands import plan
+
+    files, planned = _planned(asked)
     radiates, moves = plan.radiates(files, planned), plan.moves(files, planned)
     if asked.air:
-        for head, lines in (("Radiates", radiates), ("Moves", moves)):
-            for index, line in enumerate(lines):
-                streams.say(f"{head if index == 0 else '':<9} {line}")
-        raise plan.no_driver(files)
-    line = planned.line(asked.runs)
-    streams.result(line)
+        _say_plan(streams.say, radiates, moves)
+        reach.require_air(files.scenario, files.testbed, files.nodes)
+    streams.result(planned.line(asked.runs))
     streams.done(
         {"devices": planned.devices, "rounds": planned.rounds, "virtual_s": planned.seconds, "capture_bytes": planned.bytes,
          "duty": planned.duty, "radiates": radiates, "moves": moves}
     )  # fmt: skip
     return 0
+
+
+def _say_plan(say: Callable[[str], None], radiates: list[str], moves: list[str]) -> None:
+    for head, lines in (("Radiates", radiates), ("Moves", moves)):
+        for index, line in enumerate(lines):
+            say(f"{head if index == 0 else '':<9} {line}")
+
+
+def _confirmed(streams: Streams, asked: Asked) -> bool:
+    """Say what would radiate and move, refuse what cannot be done, and ask; with --yes the question is skipped, nothing else.
+
+    Asked on stderr, whatever -q says: without having read it nobody can answer.
+    """
+    from hil.commands import plan
+
+    files, planned = _planned(asked)
+    say = streams.say if asked.yes else lambda text: print(text, file=streams.err)
+    _say_plan(say, plan.radiates(files, planned), plan.moves(files, planned))
+    reach.require_air(files.scenario, files.testbed, files.nodes)
+    if asked.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError("usage", "nobody can be asked: stdin is not a terminal", key="--air", note="nothing was opened, sent or moved",
+                         fix="--yes, where whoever starts this has seen to it")  # fmt: skip
+    rounds, minutes = f"{planned.rounds} round{'' if planned.rounds == 1 else 's'}", max(1, round(planned.seconds / 60))
+    say(f"{rounds}, about {minutes} min; Ctrl-C mutes first, then brakes")
+    print("Continue? [y/N] ", end="", file=streams.err, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _trial(streams: Streams, asked: Asked) -> int:
@@ -90,6 +135,8 @@ def _trial(streams: Streams, asked: Asked) -> int:
 
     view = RoundsView(streams)
     more: dict[str, Any] = {"observers": [view], "runs": asked.runs, "command": command_line()}
+    if asked.air:
+        more |= {"air": True, "confirm": False}  # asked above
     if asked.timeout is not None:
         more["timeout"] = asked.timeout
     if asked.resume is not None:
@@ -111,7 +158,7 @@ def _trial(streams: Streams, asked: Asked) -> int:
         if lab is None:
             raise
         _readable(streams, view, lab.folder)
-        go_on = f"hil run --resume {_named(lab.folder)}"
+        go_on = f"hil run --resume {_named(lab.folder)}{view.where}"
         if error.id == "interrupted":  # the nodes were told so, by whom else the signal reached
             error.fix = go_on
             streams.failed(error)
@@ -135,14 +182,14 @@ def _interrupted(streams: Streams, view: RoundsView, folder: Path) -> None:
         _readable(streams, view, folder)
     if streams.json:
         rest = ", ".join(word for word, key in (("muted", "muted"), ("at rest", "at_rest")) if view.ended.get(key))
-        streams.failed(HilError("interrupted", "interrupted", where=folder.name, note=rest, fix=f"hil run --resume {_named(folder)}"))
+        streams.failed(HilError("interrupted", "interrupted", where=folder.name, note=rest, fix=f"hil run --resume {_named(folder)}{view.where}"))
 
 
 def _readable(streams: Streams, view: RoundsView, folder: Path) -> None:
     """What a run that was cut short leaves behind."""
     for line in view.summary():
         streams.say(line)
-    streams.say(f"so far      {shown(folder)}   hil report {_named(folder)}\nresume      hil run --resume {_named(folder)}")
+    streams.say(f"so far      {shown(folder)}   hil report {_named(folder)}\nresume      hil run --resume {_named(folder)}{view.where}")
 
 
 def finish(streams: Streams, view: RoundsView, run: Any, infeasible: Infeasible | None = None) -> int:

@@ -156,8 +156,8 @@ def test_air_says_what_would_radiate_and_move_and_refuses(tmp_path: Path, capsys
     assert lines[0].startswith("Radiates  pluto-a tx0  2.450 GHz, at most 3.0 dBm + 2.2 dBi = 5.2 dBm EIRP (limit 10.0), duty ")
     assert lines[0].endswith("(limit 10 %; both testbed.toml:3)")
     assert lines[1].startswith("Moves     rail x  15 ... 285 mm of 0 ... 300, at most 100 mm/s, about ")
-    assert lines[2] == f"error[no-driver] {folder}/testbed.toml --air: no driver for pluto and grbl-1.1 yet"
-    assert lines[3] == "  nothing was opened, sent or moved; fix: leave out --air: emulated"
+    assert lines[2] == f"error[no-driver] {folder}/testbed.toml:8 stage: no driver for stage `rail` (grbl-1.1) yet"
+    assert lines[3].startswith("  nothing was opened, sent or moved; fix: leave out --air: emulated")
     assert not (tmp_path / "runs").exists()
 
 
@@ -173,7 +173,7 @@ def test_air_checks_the_files_first(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["run"], "error[usage] hil run: a bench is wanted"),
         (["run", "--resume", "last", str(QUICKSTART)], "error[usage] --resume: a resumed run goes on as it began\n  found BENCH;"),
         (["run", "--resume", "last", "--rounds", "3"], "found --rounds;"),
-        (["run", "x", "--depth", "device"], "'device' is not one of 'process', 'nodes'"),
+        (["run", "x", "--depth", "radio"], "'radio' is not one of 'process', 'nodes', 'device'"),
         (["run", "x", "--air", "--depth", "nodes"], "error[usage] --air --depth: one of the two"),
         (["run", "x", "--seed", "-1"], "error[usage] hil run:"),
         (["run", "x", "--seed", "one"], "error[usage] hil run:"),
