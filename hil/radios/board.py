@@ -64,7 +64,7 @@ class Board:
                 "wrong-device", "another radio answers at this address", where=self.where, found=f"serial {self.serial or 'none'}",
                 allowed=f"serial {serial} (testbed.toml)", fix="swap the cables, or give the `uri` where the wanted one is",
             )  # fmt: skip
-        if self.part != part:
+        if self.part != part and not (part == "ad9361" and both_pairs(self.context)):
             raise DeviceError(
                 "wrong-part", "the radio at this address is of another part", where=self.where,
                 found=f"{self.part or 'none known here'} ({self.attributes.get('hw_model', 'no model stated')})", allowed=part,
@@ -190,3 +190,9 @@ def part_of(context: Any) -> str:
     if "pluto" in context.attrs.get("hw_model", "").lower():
         return "pluto"  # revision C has the second pair on its pads: its model, not its channels, tells
     return "ad9361"
+
+
+def both_pairs(context: Any) -> bool:
+    """Whether a Pluto of revision C or later has its second pair of channels switched on: it is then as good as an AD9361 board."""
+    core = next((device for device in context.devices if device.name == "cf-ad9361-lpc"), None)
+    return part_of(context) == "pluto" and core is not None and core.find_channel("voltage3") is not None

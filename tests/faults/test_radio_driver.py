@@ -90,6 +90,15 @@ def test_another_number_of_channels() -> None:
     assert error.id == "wrong-part" and error.found == "2" and error.allowed.startswith("4")
 
 
+def test_a_pluto_with_both_its_pairs_is_as_good_as_an_ad9361() -> None:
+    require_libiio()
+    both = Daemon(site("ad9361"))
+    both.boards["a"].context.attributes["hw_model"] = "Analog Devices PlutoSDR Rev.C (Z7010-AD9363A)"
+    with both, opened(both, "a", "ad9361") as radio:
+        radio.configure(dataclasses.replace(SETTING, receive_gain_db=(20.0, 20.0), attenuation_db=(20.0, 20.0)))
+        assert radio.capture(1024, 5.0).samples.shape == (2, 1024)
+
+
 def test_nobody_listens(daemon) -> None:
     uri = daemon.uris["a"]
     daemon.stop()
