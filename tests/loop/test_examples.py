@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import hil.bench
+from hil.records import read
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,3 +32,12 @@ def test_ones_own_radio_passes_the_contract(tmp_path: Path) -> None:
 def test_ones_own_designer_designs_a_trial(tmp_path: Path) -> None:
     lines = script("own_designer.py", tmp_path, 600).splitlines()
     assert [line.split()[:2] for line in lines] == [["0", "fixed"], ["1", "matched"]]
+
+
+@pytest.mark.slow
+def test_two_plutos_and_a_rail_gain_by_moving(tmp_path: Path) -> None:
+    with hil.bench.open(hil.bench.load(ROOT / "examples" / "two-plutos-one-rail"), runs=tmp_path) as lab:
+        lab.run()
+    run = read(lab.folder)
+    measured = {name: [event["sinr_db"] for event in run.of("measured", designer=name)] for name in ("fixed", "robust")}
+    assert run.ended == "converged" and min(measured["robust"]) > measured["fixed"][0] + 2.0

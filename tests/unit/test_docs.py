@@ -80,9 +80,10 @@ def transcript(page: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_the_transcripts_of_the_start_page_are_true(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["docs/start.md", "docs/radios.md"])
+def test_the_transcripts_of_a_page_are_true(page: str, tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"}
-    for command, printed in transcript("docs/start.md"):
+    for command, printed in transcript(page):
         words = shlex.split(command)
         run = [sys.executable, "-m", "hil.cli", *words[1:]] if words[0] == "hil" else words
         done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
