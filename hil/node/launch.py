@@ -40,7 +40,7 @@ class LocalNodes:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def start(self, timeout_s: float = 20.0) -> None:
+    def start(self, timeout_s: float = 60.0) -> None:
         """Start all and wait until each answers; LinkError with its last words when one does not."""
         self._folder = Path(tempfile.mkdtemp(prefix="hil-"))  # mode 0700
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}

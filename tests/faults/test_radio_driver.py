@@ -24,6 +24,7 @@ from hil.envelope import Limits
 from hil.link import messages as m
 from hil.node.worker import Worker
 from hil.parts import capability
+from hil.radios import opening
 from sim_backend.iiod.daemon import Daemon
 from sim_backend.iiod.values import Value
 
@@ -97,6 +98,20 @@ def test_a_pluto_with_both_its_pairs_is_as_good_as_an_ad9361() -> None:
     with both, opened(both, "a", "ad9361") as radio:
         radio.configure(dataclasses.replace(SETTING, receive_gain_db=(20.0, 20.0), attenuation_db=(20.0, 20.0)))
         assert radio.capture(1024, 5.0).samples.shape == (2, 1024)
+
+
+def test_a_capture_that_comes_late_is_dated_by_when_it_was_taken() -> None:
+    """However long samples take to come, a new buffer's first one was taken when it was opened."""
+    require_libiio()
+    clock, late = WallClock(), {"at_s": 0.0, "for_s": 1e6, "what": "returns-late", "where": "a", "late_s": 0.6}
+    with Daemon(site("pluto", fault=[late])) as daemon:
+        told = {"uri": daemon.uris["a"], "capability": capability("pluto", "emulated-a")}
+        with opening.radio("a", clock, **told) as radio:
+            radio.configure(SETTING)
+            before = clock.now()
+            capture = radio.capture(4096, 5.0)
+            took = clock.now().since(before)
+    assert took > 0.6 and capture.clock is not None and -1e-3 < capture.clock.since(before) < took - 0.5
 
 
 def test_nobody_listens(daemon) -> None:
@@ -316,6 +331,7 @@ import numpy as np
 from hil.clock import WallClock
 from hil.device import Setting
 from hil.parts import capability
+from hil.radios import opening
 from hil.radios import opening
 radio = opening.radio("a", WallClock(), uri=sys.argv[1], capability=capability("pluto", "emulated-a"))
 radio.configure(Setting(3.5e9, 4e6, (20.0,), (20.0,)))
