@@ -11,6 +11,7 @@ from daemon_bench import require_libiio
 
 from hil import bench
 from hil.cli import call
+from hil.commands import doctor
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "emulated" / "two_plutos"
 RADIOS = ("pluto-a", "pluto-b")
@@ -114,3 +115,9 @@ def test_over_the_air_a_testbed_must_say_where_and_who(capsys: pytest.CaptureFix
     (folder / "testbed.toml").write_text(text)
     assert call(["profile", "check", str(folder), "--air"]) == 2
     assert "error[no-serial]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("air", "verdict"), [(False, "-"), (True, "FIX")])
+def test_a_stage_without_a_driver_is_named_and_over_the_air_has_to_be_dealt_with(air: bool, verdict: str) -> None:
+    (row,) = doctor._stages(bench.load(EXAMPLE.parents[1] / "two-plutos-one-rail"), air)
+    assert (row.what, row.verdict) == ("rail", verdict) and "grbl-1.1, no driver" in row.found and ("position_mm" in row.fix) == air
