@@ -200,8 +200,20 @@ def _reach(scenario: Scenario, testbed: Testbed, array: Array, index: int, wire:
             allowed = f"{'local x' if element.axis is None else 'at least local x'} {_mm(*wanted)} (array.{array.name}.travel_wavelengths)"
             what = f"element {place} stands off the rail" if element.axis is None else f"element {place} cannot reach its part of the rail"
             errors.append(_at(testbed).error("off-the-rail", what, "wire", _index(testbed, wire), key, found=found, allowed=allowed))
-    errors += _fixed_spacing(testbed, array, wire, spacing - slack)
-    return errors
+    return errors + _fixed_spacing(testbed, array, wire, spacing - slack) + _carried(testbed, array, wire)
+
+
+def _carried(testbed: Testbed, array: Array, wire: Wire) -> list[InputError]:
+    """All elements of an array on carriages, or none: what the loop can explore."""
+    moving = len(wire.moving)
+    if moving in (0, array.elements):
+        return []
+    return [
+        _at(testbed).error(
+            "half-carried", "elements of one array all move, or all stand still", "wire", _index(testbed, wire), "axes",
+            found=f"{moving} of {array.elements} on an axis", allowed=f"{array.elements} or 0", fix="two arrays, or an axis for each",
+        )
+    ]
 
 
 def _fixed_spacing(testbed: Testbed, array: Array, wire: Wire, least: float) -> list[InputError]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from bench_files import DESK, DESK_SCENARIO, EAST, PLUTO, RAIL, SCENARIO, SPEC_SCENARIO, TESTBED, changed, desk
 
+import hil
 from hil import files, scenario, testbed
 from hil.crosscheck import check_bench
 from hil.errors import InputError, InputErrors
@@ -561,3 +563,15 @@ def test_mistakes_of_both_files_are_said_together(tmp_path: Path) -> None:
         ("scenario.toml", "array.tx.elements"),
         ("testbed.toml", "limits.duty"),
     ]
+
+
+def test_an_array_of_which_some_elements_ride_and_some_stand_is_refused(tmp_path):
+    quickstart = Path(__file__).resolve().parents[2] / "examples" / "quickstart"
+    shutil.copy(quickstart / "scenario.toml", tmp_path)
+    text = (quickstart / "testbed.toml").read_text()
+    rides = 'axes = ["+a", "+b", "+c", "+d"]\noffset_mm = [-350.0, -350.0, -350.0, -350.0]'
+    some = 'axes = ["+a", "+b", "+c", ""]\nposition_mm = [340.0]\noffset_mm = [-350.0, -350.0, -350.0]'
+    (tmp_path / "testbed.toml").write_text(text.replace(rides, some, 1))
+    with pytest.raises(InputError) as caught:
+        hil.load(tmp_path)
+    assert caught.value.id == "half-carried" and "3 of 4 on an axis" in str(caught.value)
