@@ -166,11 +166,11 @@ def judged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     print()
     compared = [one for one in found if all(name in one for name in NAMES)]
-    for name in NAMES:
+    for name in NAMES if compared else ():
         measured = [one[name]["measured"] for one in compared]
         low, middle, high = np.quantile(measured, [0.05, 0.5, 0.95])
         add(f"{name}: measured worst user, median, dB (5 to 95 %: {low:.1f} .. {high:.1f})", middle)
-    for name, better, worse in SPLIT:
+    for name, better, worse in SPLIT if compared else ():
         gains = [one[better]["measured"] - one[worse]["measured"] for one in compared]
         low, middle, high = np.quantile(gains, [0.05, 0.5, 0.95])
         add(f"gain by {name} ({better} - {worse}), median, dB (5 to 95 %: {low:.1f} .. {high:.1f})", middle)
