@@ -1,6 +1,7 @@
 """Captures in which samples are missing or stale: found from the waveform, said, and never silently used."""
 
 import json
+import re
 
 import pytest
 from bench_files import SCENARIO, TESTBED, changed
@@ -44,7 +45,9 @@ def test_lost_samples_are_found_in_the_waveform_and_said(tmp_path):
     lossy, events = run_of(tmp_path / "b", [{"what": "lost-block", "where": "u1", "at_s": 0.0, "rate_hz": 30.0, "samples": 640}])
     assert not [event for event in warnings(quiet) if event["id"] == "samples-lost"]
     told = [event for event in warnings(events) if event["id"] == "samples-lost"]
-    assert told and all("640 samples lost" in event["message"] or event["found"] for event in told)
+    lost = [int(count) for event in told for count in re.findall(r"(\d+) samples lost", event["message"] + event.get("found", ""))]
+    # pilots of one antenna repeat: where a capture ends among them, whole symbols are not told
+    assert len(lost) >= len(told) > 0 and 640 in lost and all(count % 548 == 640 % 548 for count in lost)
     assert lossy[-1].measured == pytest.approx(whole[-1].measured, abs=0.7)
 
 
@@ -74,7 +77,7 @@ def test_what_a_sensing_array_lost_is_not_used_for_a_fix(tmp_path):
     """Blocks missing from one capture: it is taken once more, and the fix made from that."""
     whole, quiet = run_of(tmp_path / "a", [], bench_of=watched_bench)
     assert whole[-1].measured_design.fix is not None and not [event for event in warnings(quiet) if event["id"] == "samples-lost"]
-    found, events = run_of(tmp_path / "b", [losing(quiet) | {"for_s": 0.05}], bench_of=watched_bench)
+    found, events = run_of(tmp_path / "b", [losing(quiet, 60.0) | {"for_s": 0.05}], bench_of=watched_bench)
     assert [event for event in warnings(events) if event["id"] == "samples-lost" and "taken once more" in event["message"]]
     again = [event["file"] for event in events if event["event"] == "captured" and "-again-sense1" in event["file"]]
     assert len(again) == 1 and found[-1].measured_design.fix.estimate.sources == tuple(again)
@@ -84,13 +87,13 @@ def test_what_a_sensing_array_lost_is_not_used_for_a_fix(tmp_path):
 def test_without_a_whole_capture_there_is_no_fix(tmp_path):
     """Which is said, and what the users measured stands."""
     whole, quiet = run_of(tmp_path / "a", [], bench_of=watched_bench)
-    found, events = run_of(tmp_path / "b", [losing(quiet)], bench_of=watched_bench)
+    found, events = run_of(tmp_path / "b", [losing(quiet, 200.0)], bench_of=watched_bench)
     assert [event for event in warnings(events) if "no fix of the target" in event["message"]]
     assert found[-1].measured_design.fix is None and not [event for event in events if event["event"] == "measured" and "target" in event]
     assert found[-1].measured == pytest.approx(whole[-1].measured, abs=0.5)
 
 
-def losing(quiet):
-    """A sensing array's receiver that loses samples from when it measures on."""
+def losing(quiet, rate_hz):
+    """A sensing array's receiver that loses blocks, so many a second, from when it measures on."""
     at = [event["t"] for event in quiet if event["event"] == "state" and event["to"] == "measuring"][-1]
-    return {"what": "lost-block", "where": "sense1", "at_s": at, "rate_hz": 200.0, "samples": 640}
+    return {"what": "lost-block", "where": "sense1", "at_s": at, "rate_hz": rate_hz, "samples": 640}

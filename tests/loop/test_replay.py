@@ -160,7 +160,7 @@ def altered(run, capture: str, codes: int) -> None:
     """Adds to one sample of a capture's file, and to nothing else."""
     path = run.folder / "captures" / f"{capture}.sigmf-data"
     data = np.fromfile(path, "<i2")
-    data[len(data) // 2] += codes
+    data[len(data) // 3] += codes  # among the pilots of the first whole frame
     data.tofile(path)
 
 

@@ -413,7 +413,7 @@ def always_fresh(take):
 
 def present_setting(marks):
     def wrong(self, first, end):
-        self._book = self._book[-1:]
+        self._book = [dataclasses.replace(self._book[-1], tick=min(first, self._book[-1].tick))]
         return marks(self, first, end)
 
     return wrong
