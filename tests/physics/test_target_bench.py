@@ -58,7 +58,7 @@ def test_fixes_over_many_walks_on_the_bench():
 @pytest.mark.slow
 def test_fixes_of_whole_trials_are_as_good_as_they_say(tmp_path, monkeypatch):
     """The quickstart over seeds, baselines and a round: errors against their covariance, walks and layouts as they come. With seed 4 the
-    sensing array's chains are found no better than to a fifth, which the covariance must hold."""
+    sensing array's chains are hardly found: what the covariance does not hold must be flagged."""
     kept, found = measuring._locate, []
 
     def locate(lab, *rest):
@@ -68,11 +68,11 @@ def test_fixes_of_whole_trials_are_as_good_as_they_say(tmp_path, monkeypatch):
 
     monkeypatch.setattr(measuring, "_locate", locate)
     bench = hil.load(QUICKSTART).replace({"rounds.max": 1, "design.steps": 20, "design.starts": 1})
-    for seed in (1, 2, 4):
+    for seed in (1, 2, 3, 4):
         with hil.open(bench, seed=seed, runs=str(tmp_path)) as lab:
             lab.run()
     trusted = [(error, fix.estimate.covariance[:2, :2]) for fix, error in found if fix.above_threshold]
-    assert len(found) == 12 and len(trusted) >= 9
+    assert len(found) == 16 and len(trusted) >= 12
     distance = np.array([error @ np.linalg.solve(covariance, error) for error, covariance in trusted])
-    assert np.mean(distance < 5.99) >= 0.8 and distance.max() < 13.8  # 99.9 %
+    assert np.mean(distance < 5.99) >= 0.85 and distance.max() < 13.8  # 99.9 %
     assert np.median([np.sqrt(np.trace(covariance)) for _, covariance in trusted]) < 0.12  # nor bought with a large ellipse

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hil import interrupts
 from hil.knowledge import Design, Knowledge
 from hil.systems.maxmin import bound, precoders
 from hil.systems.maxmin.problem import Problem
@@ -57,7 +58,8 @@ class Robust:
     def __call__(self, problem: Problem, knowledge: Knowledge) -> Design:
         if problem.positions is not None:
             return self.at(problem, knowledge)
-        from hil.systems.maxmin.placement import place  # torch, only where positions are free
+        with interrupts.held():  # torch, only where positions are free; a signal inside its import ends the process without muting
+            from hil.systems.maxmin.placement import place
 
         unsounded = replace(knowledge, channel=None, radius=None)
         layouts = place(problem, knowledge, robust=self.heeds_sets)
