@@ -99,13 +99,24 @@ def differences(asked: Setting, became: Setting, tolerance: Tolerance) -> list[D
     return [Difference(name, a, b, limit) for name, a, b, limit in pairs if not abs(a - b) <= limit]
 
 
+_TILE = 1 << 16  # I and Q pairs
+
+
 def fractions(codes: NDArray[np.int16], full_scale: int) -> NDArray[np.complex64]:
     """(channel, sample) complex64 of a converter's codes (sample, channel, iq): each over full scale, correctly rounded."""
     count, channels, _ = codes.shape
     pairs = np.ascontiguousarray(codes).view(np.int32).reshape(count, channels)  # I and Q of a sample move as one word
-    values = np.ascontiguousarray(pairs.T).view(np.int16).astype(np.float32)
-    values /= np.float32(full_scale)
-    return values.view(np.complex64).reshape(channels, count)
+    found = np.empty((channels, count), np.complex64)
+    parts, binary = found.view(np.float32), full_scale & (full_scale - 1) == 0  # then its reciprocal is exact, and the product as well
+    rows = max(1024, _TILE // channels)  # channels are taken apart where the codes still lie in the cache
+    for begin in range(0, count, rows):
+        tile = parts[:, 2 * begin : 2 * (begin + rows)]
+        tile[...] = np.ascontiguousarray(pairs[begin : begin + rows].T).view(np.int16)
+        if binary:
+            tile *= np.float32(1.0 / full_scale)
+        else:
+            tile /= np.float32(full_scale)
+    return found
 
 
 def interleaved(samples: NDArray[np.complex64], full_scale: int) -> NDArray[np.int16] | None:

@@ -6,6 +6,7 @@ memory. A traceback that is still held is enough. So buffers and contexts are de
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import re
 from collections.abc import Iterator
@@ -151,6 +152,11 @@ class Board:
         """Longest wait for one answer from here on, buffers opened later included. The daemon is told half of it."""
         with self.speaking("set its time-out"):
             self.context.set_timeout(max(100, round(seconds * 1e3)))
+
+    def memory(self, buffer: Any) -> memoryview:
+        """The bytes of a receive buffer where libiio keeps them; gone with the buffer."""
+        begin, end = self._iio._buffer_start(buffer._buffer), self._iio._buffer_end(buffer._buffer)
+        return memoryview((ctypes.c_char * (end - begin)).from_address(begin)).cast("B")
 
     def destroy(self, buffer: Any) -> None:
         """Destroy a buffer now, whoever still refers to it."""

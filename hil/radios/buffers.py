@@ -35,8 +35,11 @@ class Receiver:
         self.reports_loss = True
         self.reopened = False  # whether the latest block was the first of its buffer
 
-    def fetch(self, samples: int, rate_hz: float, changes: int, timeout_s: float) -> bytearray:
-        """The next whole block, bytes. changes: a count that differs from last time's when anything was changed since."""
+    def fetch(self, samples: int, rate_hz: float, changes: int, timeout_s: float) -> memoryview:
+        """The next whole block, bytes in libiio's own memory: for as long as the buffer lives and until the next one.
+
+        changes: a count that differs from last time's when anything was changed since.
+        """
         sdr = self._board.sdr
         now = time.monotonic()
         self.reopened = bool(
@@ -48,7 +51,7 @@ class Receiver:
             self._changes = changes
         try:
             sdr._rxbuf.refill()
-            block: bytearray = sdr._rxbuf.read()
+            block = self._board.memory(sdr._rxbuf)
         except OSError as error:
             self.drop()
             raise self._board.failure(error, f"deliver {samples} samples") from error

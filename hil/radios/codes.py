@@ -14,29 +14,21 @@ from numpy.typing import NDArray
 from hil.device import Codes, DeviceError
 
 HEADROOM = 0.98  # of full scale: interpolation filters overshoot between the samples they are given
-TILE = 1 << 16  # words of I and Q
 _LITTLE = np.dtype("<i2")
 
 
 def received(memory: bytes | bytearray | memoryview, channels: int, bits: int) -> tuple[Codes, float]:
     """The codes with their fractions of full scale, (channel, sample) contiguous, and the share of samples with I or Q at a rail.
 
-    memory: whole samples, as they came from the device.
+    memory: whole samples, as they came from the device; copied.
     """
-    words = np.frombuffer(memory, _LITTLE)
-    samples = len(words) // (2 * channels)
+    words = np.frombuffer(memory, _LITTLE).copy()  # the device's memory is soon overwritten
     full = 1 << (bits - 1)
     clipped = 0.0
     if words.size and (int(words.max()) >= full - 1 or int(words.min()) <= -full):
         railed = ((words >= full - 1) | (words <= -full)).reshape(-1, 2).any(axis=1)
         clipped = float(np.count_nonzero(railed)) / len(railed)
-    fractions = np.empty((channels, samples), np.complex64)
-    parts, pairs = fractions.view(np.float32), words.view("<i4").reshape(samples, channels)  # I and Q of a sample move as one word
-    rows = max(1024, TILE // channels)  # channels are taken apart where the words still lie in the cache
-    for begin in range(0, samples, rows):
-        turned = np.ascontiguousarray(pairs[begin : begin + rows].T).view(_LITTLE)
-        np.multiply(turned, np.float32(1.0 / full), out=parts[:, 2 * begin : 2 * (begin + rows)], dtype=np.float32)
-    return Codes(words.reshape(samples, channels, 2), fractions), clipped
+    return Codes.of(words.reshape(-1, channels, 2), full), clipped
 
 
 def to_send(waveform: NDArray[np.complex64], bits: int) -> NDArray[np.int16]:
