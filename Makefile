@@ -70,7 +70,7 @@ $(READY): pyproject.toml constraints.txt
 	rm -f $(VENV)/.ready-*; \
 	echo ".venv   installing, a few minutes the first time" >&2; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --retries 1 -c constraints.txt $(INDEX) torch; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[radio,design,emulate,report,dev]'; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[radio,design,emulate,report,sweep,dev]'; \
 	version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	count=$$($(BIN)/python -m pip list --format=freeze --disable-pip-version-check | wc -l); \
 	build="CPU build of torch (0.2 GB instead of 4; \`make dry-run TORCH=cuda\` for the other)"; \

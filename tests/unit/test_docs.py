@@ -56,7 +56,7 @@ MINE = (
     "hil/profile.py",
     "hil/scenario.py",
     "hil/strict.py",
-    "hil/tasks.py",
+    "hil/tasks",
     "hil/testbed.py",
 )
 

@@ -49,7 +49,7 @@ def test_the_core_needs_few_things_and_extras_name_the_rest() -> None:
 def test_constraints_hold_everything_that_is_installed_by_default() -> None:
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     extras = PROJECT["project"]["optional-dependencies"]
-    wanted = PROJECT["project"]["dependencies"] + [one for extra in ("radio", "design", "emulate", "report", "dev") for one in extras[extra]]
+    wanted = PROJECT["project"]["dependencies"] + [one for extra in ("radio", "design", "emulate", "report", "sweep", "dev") for one in extras[extra]]
     names = {requirement.split("=")[0].split(">")[0].split("<")[0].split("[")[0].lower() for requirement in wanted}
     assert names <= pinned
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
