@@ -55,7 +55,7 @@ def check(capture: Capture, frame: Frame, carrier: Carrier, candidates: Iterable
     matched = symbols.values[:, marked][..., ranks] * np.conj(channel[:, None, ranks])
     best, top, margin = None, -np.inf, 0.0
     for version in candidates:
-        mark = Mark(frame.device, version)
+        mark = Mark(frame.device, version, frame.stream)
         signs = {int(symbol): mark.signs(int(symbol), len(ranks)) for symbol in np.unique(number[marked])}
         table = np.stack([signs[int(symbol)] for symbol in number[marked]])
         energy = np.sum(np.square(np.abs(matched)), axis=-1)

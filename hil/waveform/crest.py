@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from hil.errors import InputError
 from hil.waveform.numerology import USED_TONES
 
-TABLE_SHA256 = "6a62b969e6ffc32d2d54233fbffb5f7f940f8c5a4e4afd93a69171e4d4396ecf"
+TABLE_SHA256 = "b9c9aae2ddf09a9acd536dcc6e90f3f51a6faa1285b596867418bf1fc35b8155"
 PREAMBLES = 64  # per grid: 16 devices x 4 streams
 DEVICES = 16
 COMBS = (1, 2, 4, 8, 16, 32)  # how many antennas may share the pilot symbols
+THIN = ((128, 96, 16),)  # N, K, antennas of combs with fewer than eight tones each: two sites of up to eight antennas in one narrow frame
 STEPS = 256  # phase steps of a turn
+THIN_SEED = 20261122
 
 
 def crest_reduce(
@@ -58,26 +60,40 @@ def _tones(used: int) -> NDArray[np.int64]:
     return np.concatenate([np.arange(-(used // 2), 0), np.arange(1, used // 2 + 1)])
 
 
+def _steps(symbol: NDArray[np.complex128]) -> NDArray[np.uint8]:
+    """Phases to the nearest 256th of a turn."""
+    return (np.round(np.angle(symbol) / (2.0 * np.pi) * STEPS).astype(np.int64) % STEPS).astype(np.uint8)
+
+
 def draw(rng: np.random.Generator) -> dict[str, NDArray[np.uint8]]:
     """Every table from scratch: `preamble-N-K` (device and stream, tone), `comb-N-K-antennas` (tone); phases in steps of a 256th turn."""
     tables: dict[str, NDArray[np.uint8]] = {}
-
-    def steps(symbol: NDArray[np.complex128]) -> NDArray[np.uint8]:
-        return (np.round(np.angle(symbol) / (2.0 * np.pi) * STEPS).astype(np.int64) % STEPS).astype(np.uint8)
-
     for fft, offered in USED_TONES.items():
         for used in offered:
             tones = _tones(used)
             start = np.exp(2j * np.pi * rng.random((PREAMBLES, used)))
-            tables[f"preamble-{fft}-{used}"] = steps(crest_reduce(start, tones, fft))
+            tables[f"preamble-{fft}-{used}"] = _steps(crest_reduce(start, tones, fft))
             for antennas in COMBS:
                 phases = np.empty(used, dtype=np.uint8)
                 for comb in range(antennas if used // antennas >= 8 and used % antennas == 0 else 0):
                     mine = tones[comb::antennas]
                     tries = crest_reduce(np.exp(2j * np.pi * rng.random((8, len(mine)))), mine, fft)
-                    phases[comb::antennas] = steps(tries[np.argmin(peak_to_mean_db(tries, mine, fft))])
+                    phases[comb::antennas] = _steps(tries[np.argmin(peak_to_mean_db(tries, mine, fft))])
                 if used // antennas >= 8 and used % antennas == 0:
                     tables[f"comb-{fft}-{used}-{antennas}"] = phases
+    return tables | thin(np.random.default_rng(THIN_SEED))
+
+
+def thin(rng: np.random.Generator) -> dict[str, NDArray[np.uint8]]:
+    """The tables of `THIN`, with a generator of their own: those before them stay as they were."""
+    tables = {}
+    for fft, used, antennas in THIN:
+        phases = np.empty(used, dtype=np.uint8)
+        for first in range(antennas):
+            mine = _tones(used)[first::antennas]
+            tries = crest_reduce(np.exp(2j * np.pi * rng.random((8, len(mine)))), mine, fft)
+            phases[first::antennas] = _steps(tries[np.argmin(peak_to_mean_db(tries, mine, fft))])
+        tables[f"comb-{fft}-{used}-{antennas}"] = phases
     return tables
 
 

@@ -63,6 +63,10 @@ class Frame(Protocol):
     def layout(self) -> Layout: ...
 
     @property
+    def stream(self) -> int:
+        """Number of the device's stream that `known` and the marks are of."""
+
+    @property
     def length(self) -> int:
         """Samples of one turn of the buffer."""
 

@@ -16,7 +16,7 @@ from hil.waveform.mark import FrameKind
 from hil.waveform.modulation import Modulation
 from hil.waveform.numerology import Numerology
 
-CYCLIC_SHIFT = 2  # samples between the antennas' copies of a common symbol, at N = 512 and below
+CYCLIC_SHIFT = 2.0  # samples at most between the antennas' copies of a common symbol; all of them stay within the prefix
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +24,9 @@ class SoundingFrame:
     """Per-antenna pilots on a rotating comb between preamble and header.
 
     In pilot symbol m antenna n sends on the tones of rank i with (i + m) mod antennas = n, its full power on them. Preamble, header,
-    payload and closing symbol are sent by all antennas, antenna n with a cyclic shift of 2n samples: no receiver lies in a null of the
-    whole band, and an acquisition finds the antennas a few samples apart at most. Each antenna's mean power over the frame is exactly
-    `element_power_w[n]`.
+    payload and closing symbol are sent by all antennas, antenna n with a cyclic shift of 2n samples, less where the prefix is too short
+    for that: no receiver lies in a null of the whole band, and an acquisition finds the antennas a few samples apart at most. Each
+    antenna's mean power over the frame is exactly `element_power_w[n]`.
 
     element_power_w: (antenna,) watts. pilot_symbols: a multiple of the number of antennas; every visit more lowers the error of each
     element. symbols: of the whole frame; what preamble, pilots, header and closing leave is payload (QPSK).
@@ -56,6 +56,7 @@ class SoundingFrame:
         object.__setattr__(self, "element_power_w", np.array(power))
 
     kind = FrameKind.SOUNDING
+    stream = 0
 
     @property
     def layout(self) -> Layout:
@@ -102,7 +103,7 @@ class SoundingFrame:
     @cached_property
     def _unit(self) -> NDArray[np.complex128]:
         """(antenna, symbol, tone) before scaling."""
-        shift = CYCLIC_SHIFT * np.arange(self.antennas)
+        shift = min(CYCLIC_SHIFT, self.numerology.prefix / self.antennas) * np.arange(self.antennas)
         turn = np.exp(-2j * np.pi / self.numerology.fft * np.outer(shift, self.numerology.tones))
         tones = self._common * turn[:, None, :]
         phases = comb(self.numerology.fft, self.numerology.used, self.antennas) * np.sqrt(self.antennas)

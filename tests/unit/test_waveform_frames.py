@@ -195,3 +195,34 @@ def test_changed_table_is_noticed(monkeypatch):
     monkeypatch.undo()
     crest._stored.cache_clear()
     assert crest._stored()
+
+
+def test_streams_that_several_sites_send_together_keep_their_identity():
+    """Six streams of two cells from two sites: the sites' frames add up to each stream's own, and a receiver looks for the one it wants."""
+    rng = np.random.default_rng(3)
+    whole = rng.standard_normal((8, 12, 6)) + 1j * rng.standard_normal((8, 12, 6))
+    identity = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2))
+    sites = [MeasuringFrame(SMALL, site, 7, whole[:, 6 * site : 6 * site + 6], payload_symbols=9, identity=identity) for site in range(2)]
+    together = MeasuringFrame(SMALL, 0, 7, whole, payload_symbols=9, identity=identity)
+    np.testing.assert_allclose(np.concatenate([site.samples() for site in sites]), together.samples(), atol=1e-9)
+    own = MeasuringFrame(SMALL, 1, 7, whole[..., 3:], payload_symbols=9)  # the second cell's streams as its own site names them
+    payload = together.payload
+    np.testing.assert_array_equal(together.reference[payload][..., 3:], own.reference[payload])
+    sought = together.of(4)
+    assert (sought.device, sought.stream) == (1, 1)
+    np.testing.assert_array_equal(sought.known[payload], own.of(1).known[payload])
+    np.testing.assert_array_equal(sought.bits(4), own.bits(1))
+    training = together.reference[together.layout.where(SymbolKind.PILOT)]  # (symbol, tone, stream): one stream a tone, two of eight seats empty
+    assert np.all(np.count_nonzero(training, axis=-1) <= 1) and np.all(np.count_nonzero(training, axis=0) == 1)
+    with pytest.raises(InputError, match="identity"):
+        MeasuringFrame(SMALL, 0, 1, whole, identity=identity[:5])
+
+
+def test_a_narrow_frame_sounds_sixteen_antennas_and_keeps_their_copies_within_the_prefix():
+    frame = SoundingFrame(SMALL, 0, 1, 16, 1.0, 32, 40)
+    visited = np.stack([frame.antenna_of(np.arange(32)) == antenna for antenna in range(16)]).sum(1)
+    assert np.all(visited == 2)
+    np.testing.assert_allclose(np.mean(np.abs(frame.samples()) ** 2, axis=-1), 1.0)
+    common = frame.reference[1] / frame.reference[1, :, :1]  # (tone, antenna): a delay each
+    slope = np.angle(common[11] * np.conj(common[10]))
+    assert np.all(np.abs(slope) * SMALL.fft / (2 * np.pi) < SMALL.prefix)
