@@ -17,7 +17,7 @@ from hil.errors import HilError, Infeasible, InputError
 from hil.files import BenchFiles, read_bench
 from hil.interrupts import INTERRUPTED, LeftWhole
 
-FINISHED = ("converged", "limit")
+FINISHED = ("converged", "limit", "done")
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _trial(streams: Streams, asked: Asked) -> int:
         if lab is None:
             raise
         _readable(streams, view, lab.folder)
-        go_on = f"hil run --resume {_named(lab.folder)}{view.where}"
+        go_on = f"hil run --resume {named(lab.folder)}{view.where}"
         if error.id == "interrupted":  # the nodes were told so, by whom else the signal reached
             error.fix = go_on
             streams.failed(error)
@@ -169,7 +169,7 @@ def _trial(streams: Streams, asked: Asked) -> int:
     return finish(streams, view, read(lab.folder), lab.trial.infeasible)
 
 
-def _named(folder: Path) -> str:
+def named(folder: Path) -> str:
     """A run as the command line finds it from here: its name, and where runs are kept unless that is the usual place."""
     return folder.name if folder.parent.resolve() == Path("runs").resolve() else f"{folder.name} --runs {shlex.quote(shown(folder.parent))}"
 
@@ -177,19 +177,19 @@ def _named(folder: Path) -> str:
 def _interrupted(streams: Streams, view: RoundsView, folder: Path) -> None:
     """Ctrl-C, SIGTERM, a closed terminal: what there is, and how to go on with it."""
     if view.how in FINISHED:  # it came while the run was being closed
-        streams.say(f"run         {shown(folder)} had come to its end\nreport      hil report {_named(folder)}")
+        streams.say(f"run         {shown(folder)} had come to its end\nreport      hil report {named(folder)}")
     else:
         _readable(streams, view, folder)
     if streams.json:
         rest = ", ".join(word for word, key in (("muted", "muted"), ("at rest", "at_rest")) if view.ended.get(key))
-        streams.failed(HilError("interrupted", "interrupted", where=folder.name, note=rest, fix=f"hil run --resume {_named(folder)}{view.where}"))
+        streams.failed(HilError("interrupted", "interrupted", where=folder.name, note=rest, fix=f"hil run --resume {named(folder)}{view.where}"))
 
 
 def _readable(streams: Streams, view: RoundsView, folder: Path) -> None:
     """What a run that was cut short leaves behind."""
     for line in view.summary():
         streams.say(line)
-    streams.say(f"so far      {shown(folder)}   hil report {_named(folder)}\nresume      hil run --resume {_named(folder)}{view.where}")
+    streams.say(f"so far      {shown(folder)}   hil report {named(folder)}\nresume      hil run --resume {named(folder)}{view.where}")
 
 
 def finish(streams: Streams, view: RoundsView, run: Any, infeasible: Infeasible | None = None) -> int:
@@ -215,7 +215,7 @@ def finish(streams: Streams, view: RoundsView, run: Any, infeasible: Infeasible 
 
 def exit_code(view: RoundsView) -> int:
     """What the way a run ended means to the shell."""
-    if view.how in ("converged", "limit"):
+    if view.how in FINISHED:
         return 1 if any(row.infeasible for row in view.rows) else 0
     return {"interrupted": 130, "safe": 4}.get(view.how, 3)
 

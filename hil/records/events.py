@@ -45,7 +45,7 @@ EVENTS: dict[str, dict[str, tuple[str, str]]] = {
         "designer": _DESIGNER,
     },
     "ended": {
-        "how": ("", "converged, limit, interrupted, fault or safe"),
+        "how": ("", "converged, limit, done (of tasks), interrupted, fault or safe"),
         "muted": ("", "true: every transmitter was silenced and said so"),
         "at_rest": ("", "true: no stage was moving"),
     },
@@ -204,6 +204,12 @@ EVENTS: dict[str, dict[str, tuple[str, str]]] = {
     "recorded": {
         "what": ("", "what is now whole and will not be repeated on resume: explore, a baseline's name, or round"),
         "rows": ("", "lines that results.csv has now, header included"),
+    },
+    "task": {
+        "key": ("", "tasks/KEY.json has its parameters and its result"),
+        "parameters": ("", "as that file has them"),
+        "kept": ("", "true: it was done before this run was resumed"),
+        "error": ("", "why it has no result; absent where it has one"),
     },
     "warned": {},
     "failed": {},

@@ -24,7 +24,7 @@ from hil.errors import RecordError
 from hil.knowledge import Design
 from hil.records import events, files, layout, names, results, sigmf
 
-FINISHED = ("converged", "limit")
+FINISHED = ("converged", "limit", "done")
 
 
 class TornRecord(UserWarning):
@@ -196,6 +196,12 @@ class Run:
     def scenario(self) -> dict[str, Any]:
         """scenario.toml as plain values; {} when the run has none."""
         return tomllib.loads(self.input("scenario.toml").decode()) if "scenario.toml" in self.about["inputs"] else {}
+
+    @cached_property
+    def study(self) -> dict[str, Any]:
+        """study.json, what a sweep, designs or a figure were asked for, with the `command` that makes them; {} for a trial."""
+        held: dict[str, Any] = json.loads(self.input("study.json")) if "study.json" in self.about["inputs"] else {}
+        return held
 
     # ---- captures, designs, fields
 

@@ -202,5 +202,5 @@ def _ending(run: Run) -> Iterator[Problem]:
         yield Problem("missing", "events.jsonl", f"run.json says it ended ({ended['how']}), no event does")
     elif ended["how"] not in FINISHED:
         yield Problem("incomplete", "run.json", f"ended by {ended['how']} {far}; hil run --resume {run.name}")
-    elif last is None and not run.of("designed", infeasible=True):
+    elif last is None and not run.study and not run.of("designed", infeasible=True):
         yield Problem("missing", "events.jsonl", "no round was recorded whole")

@@ -26,7 +26,7 @@ from hil.records import cut, events, files, layout, names, results, sigmf
 from hil.records.growing import Growing
 from hil.records.reader import read
 
-HOWS = ("converged", "limit", "interrupted", "fault", "safe")
+HOWS = ("converged", "limit", "done", "interrupted", "fault", "safe")
 _HANDS = 4  # captures or growing files written at once
 _NOT_SUMMED = ("SHA512SUMS", "report.html", "log.txt", "figures")  # made again at any time, or still growing
 
@@ -128,7 +128,7 @@ class RunWriter:
         return writer
 
     def end(self, how: str, *, muted: bool, at_rest: bool, t: Instant | None = None) -> None:
-        """Writes `ended` as event and into run.json, SHA512SUMS, and closes. how: converged, limit, interrupted, fault or safe."""
+        """Writes `ended` as event and into run.json, SHA512SUMS, and closes. how: converged, limit, done, interrupted, fault or safe."""
         if how not in HOWS:
             raise ValueError(f"how a run ended: one of {', '.join(HOWS)}, found {how!r}")
         self.event("ended", t=t, how=how, muted=muted, at_rest=at_rest)

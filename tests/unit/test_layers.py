@@ -18,7 +18,7 @@ ROWS: list[list[str]] = [
     ["hil.systems"],
     ["hil.learn", "hil.estimate", "hil.adversary"],
     ["hil.model"],
-    ["hil.link", "hil.records", "hil.uncertainty", "hil.waveform", "hil.knowledge", "hil.reach", "hil.checkup"],
+    ["hil.link", "hil.records", "hil.uncertainty", "hil.waveform", "hil.knowledge", "hil.figure", "hil.reach", "hil.checkup"],
     ["hil.envelope", "hil.motion"],
     ["hil.files", "hil.crosscheck", "hil.scenario", "hil.testbed", "hil.profile", "hil.parts", "hil.fir", "firmware_configs"],
     ["hil.device"],
