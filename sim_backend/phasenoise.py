@@ -8,6 +8,7 @@ whose squares add to one, their sum has the same power everywhere, and any stret
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -20,6 +21,9 @@ GRID_HZ = 1_920_000
 POLE_HZ = 100e3
 SEGMENT, HOP = 4096, 2048
 MEMORY = math.exp(-2.0 * math.pi * POLE_HZ / GRID_HZ)  # of the autoregression, from one sample to the next
+
+STRETCH = 7 * HOP  # points kept together: eight segments
+KEPT = 256  # stretches, 57 kB each
 
 _WINDOW = np.sin(np.pi * (np.arange(SEGMENT) + 0.5) / SEGMENT).astype(np.float32)
 _f32, _u64 = np.float32, np.uint64
@@ -39,8 +43,20 @@ def at_samples(rms: float) -> float:
 def track(key: int, rms: float, first: int, count: int) -> NDArray[np.float32]:
     """Phase in radians, (count,), on the grid: index = true seconds x 1.92e6, from index `first`."""
     out = np.zeros(count, np.float32)
-    if rms > 0.0 and count > 0:
+    if rms > 0.0 and count > STRETCH // 2:  # every receiver asks for every transmitter's, and the next window begins where this one ends
+        for number in range(first // STRETCH, (first + count - 1) // STRETCH + 1):
+            low, high = max(number * STRETCH - first, 0), min((number + 1) * STRETCH - first, count)
+            begin = first + low - number * STRETCH
+            out[low:high] = _stretch(key, rms, number)[begin : begin + high - low]
+    elif rms > 0.0 and count > 0:
         _track(_u64(key), first, _f32(rms), _WINDOW, out)
+    return out
+
+
+@lru_cache(KEPT)
+def _stretch(key: int, rms: float, number: int) -> NDArray[np.float32]:
+    out = np.zeros(STRETCH, np.float32)
+    _track(_u64(key), number * STRETCH, _f32(rms), _WINDOW, out)
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from sim_backend.kernels import BLOCK
 from sim_backend.oscillator import Oscillator
 
 Floats = NDArray[np.float64]
+CELLS_KEPT = 8  # of an oscillator's course, together
+COURSES = 4096  # of them; 1 kB each
 STATION_S = 3e-4  # at most, from one look at the scene to the next; what moves is taken as straight in between
 
 
@@ -84,6 +87,15 @@ class Window(NamedTuple):
 
 
 def course(oscillator: Oscillator, first: int, count: int) -> Floats:
-    out = np.empty((count, 2, kernels.NODES))
-    kernels.course(oscillator.lines, first, out)
+    """Cells of an oscillator's course (see `kernels.course`). Every receiver asks for every transmitter's, again and again."""
+    lines = oscillator.lines.tobytes()
+    low, high = first // CELLS_KEPT, (first + count - 1) // CELLS_KEPT
+    cells = np.concatenate([_cells(lines, number) for number in range(low, high + 1)])
+    return cells[first - low * CELLS_KEPT :][:count]
+
+
+@lru_cache(COURSES)
+def _cells(lines: bytes, number: int) -> Floats:
+    out = np.empty((CELLS_KEPT, 2, kernels.NODES))
+    kernels.course(np.frombuffer(bytearray(lines)).reshape(-1, 3), number * CELLS_KEPT, out)
     return out
