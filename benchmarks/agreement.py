@@ -120,7 +120,7 @@ def scene(seed: int, changes: Mapping[str, Any]) -> Compared:
 
     with tempfile.TemporaryDirectory() as runs, hil.open(bench, seed=seed, runs=runs, world=world) as lab:
         trial, loop = lab.trial, lab.trial.lab
-        trial.explore()
+        trial.prepare()
         layout = trial.problem.random_positions(1)[0]
         unvisited = None
         if trial.trusted:

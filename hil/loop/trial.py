@@ -1,29 +1,24 @@
-"""A trial: explore, then round after round of moving, sounding, designing, pushing and measuring, until nothing more is gained.
-
-However a trial ends, everything is muted and at rest and the run so far can be read.
-"""
+"""A trial with antennas on rails: explore, then rounds of moving, sounding, designing, pushing and measuring."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hil import adversary, interrupts
+from hil import adversary
 from hil.clock import Instant
-from hil.errors import HilError, Infeasible, SafeState
 from hil.estimate import stillness
 from hil.estimate.chains import ChainGains
 from hil.estimate.stillness import Looks
 from hil.knowledge import Design, Estimate, Knowledge
 from hil.loop import measuring
+from hil.loop.course import Course
 from hil.loop.exploring import Explored, array_chains, explore, fit_paths, learn, say_map
 from hil.loop.lab import STILL, Lab
 from hil.loop.measuring import Measured
-from hil.loop.resuming import Before
 from hil.loop.sounding import Sounding, sounded_knowledge
 from hil.loop.states import State
 from hil.systems.maxmin.problem import Problem, Rail
@@ -66,23 +61,15 @@ class Round:
 
 
 @dataclass(eq=False)
-class Trial:
-    """One trial on an open lab. `designer` and `baselines` are callables (problem, knowledge) -> Design with a name."""
-
-    lab: Lab
-    designer: Any
-    baselines: Sequence[Any] = ()
-    before: Before | None = None  # the interrupted run this goes on with
-    how: str = "limit"
+class Trial(Course):
+    """A trial with movable elements: explore along the rails, then design positions and precoders round after round."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         lab = self.lab
         self.sounding = Sounding(lab)
         self.problem = maxmin_problem(lab)
-        self.done: frozenset[tuple[int, str]] = self.before.done if self.before else frozenset()
-        self.promises: list[float] = self.before.promises if self.before else []
         self.explored: Explored | None = None
-        self.infeasible: Infeasible | None = None  # the first design that could not be had
         self.chains: dict[str, ChainGains] = {}  # array -> gains of its elements' chains, where anything is known of them
         self._standing: float | None = None  # promise of the last round where the elements stand now, decibels
         self._knowledge = 0
@@ -92,78 +79,25 @@ class Trial:
         self._expected: float | None = None  # promise on predicted channels of the positions last moved to
         self._optimism = 0.0  # by how much it was higher than what could be promised there once sounded: the best of many guesses flatters
         self._searched: dict[Any, Any] | None = None  # the paths that positions were last searched on
-        self._started = False
 
-    # -- the whole -------------------------------------------------------------------------------------------------------------------------
+    # -- before the first round ------------------------------------------------------------------------------------------------------------
 
-    def rounds(self) -> Generator[Round, None, None]:
-        """Baselines as round 0, then rounds of the designer. Closing the iterator early ends the trial as interrupted."""
-        how = "interrupted"
-        try:
-            self._begin()
-            for baseline in self.baselines:
-                if (0, baseline.name) not in self.done:
-                    yield from self._recorded(0, baseline, baseline.name)
-            for number in range(1, self.lab.scenario.rounds.max + 1):
-                if (number, "round") not in self.done:
-                    made = list(self._recorded(number, self.designer, "round"))
-                    yield from made
-                    if not made:
-                        break
-                if self.converged:
-                    self.how = "converged"
-                    break
-            how = self.how
-        except HilError as error:
-            if interrupts.behind(error):  # what failed while Ctrl-C was on its way out does not replace it
-                raise KeyboardInterrupt from error
-            how = "interrupted" if error.id == "interrupted" else "safe" if isinstance(error, SafeState) else "fault"
-            self._failed(error)
-            raise
-        except Exception:
-            how = "fault"
-            raise
-        finally:
-            self._end(how)
-
-    def run(self) -> list[Round]:
-        """All rounds."""
-        return list(self.rounds())
-
-    @property
-    def converged(self) -> bool:
-        """The promise changed less than the scenario asks for, two rounds in a row."""
-        changes = np.abs(np.diff(self.promises[-3:]))
-        return len(changes) == 2 and bool(np.all(changes < self.lab.scenario.rounds.stop_change_db))
-
-    def _begin(self) -> None:
-        lab = self.lab
-        if self.before is None:
-            lab.run.event("started", format="hil.events.v1", seed=lab.seed, depth=lab.depth, designer=self.designer.name,
-                          baselines=[baseline.name for baseline in self.baselines])  # fmt: skip
-        self._started = True
-        if (0, "explore") not in self.done:
-            lab.enter(State.EXPLORING, "begun")
+    def prepare(self) -> None:
+        """Devices, levels, the visits along the rails and the paths they tell."""
         self.set_up()
-        if self.before is not None and (0, "explore") in self.done:
-            lab.enter(State.ESTIMATING, "levels set")
-            self.explored = self.before.explored(lab, self.sounding)
-            self._fit(tell=False)
-            for here, links in self.before.learned(lab, self.sounding):
-                self.explored, self._paths = learn(lab, self.explored, self._paths, here, links, tell=False)
-            lab.follow(self.before.version)
-            return
-        self._visit()
-        lab.run.round_ends(0, "explore")
-
-    def explore(self) -> None:
-        """Everything before the first round: devices, levels, the visits along the rails and the paths they tell."""
-        self.set_up()
-        self._visit()
-
-    def _visit(self) -> None:
         self.explored = explore(self.lab, self.sounding)
         self._fit()
+
+    def recall(self) -> None:
+        """Devices and levels anew; visits and paths from the recorded captures."""
+        lab, before = self.lab, self.before
+        assert before is not None
+        self.set_up()
+        lab.enter(State.ESTIMATING, "levels set")
+        self.explored = before.explored(lab, self.sounding)
+        self._fit(tell=False)
+        for here, links in before.learned(lab, self.sounding):
+            self.explored, self._paths = learn(lab, self.explored, self._paths, here, links, tell=False)
 
     def _fit(self, *, tell: bool = True) -> None:
         """Paths of every link, and what they tell of the chains."""
@@ -180,46 +114,14 @@ class Trial:
         self.sounding.prepare()
         self.sounding.level(again=len(self.done))
 
-    def _end(self, how: str) -> None:
-        lab = self.lab
-        with interrupts.held():
-            muted, at_rest = lab.rest(f"the trial ends: {how}")
-            if self._started:
-                lab.enter(State.SAFE if how == "safe" else State.IDLE, how)
-                lab.run.end(how, muted=muted, at_rest=at_rest)
-
-    def _failed(self, error: HilError) -> None:
-        if self._started:
-            self.lab.event("failed", id=error.id, message=error.what, device=error.where, found=error.found, allowed=error.allowed, fix=error.fix)
-
-    def _recorded(self, number: int, designer: Any, what: str) -> Iterator[Round]:
-        """A round and its record; nothing when no design exists."""
-        lab = self.lab
-        lab.round, lab.designer = number, designer.name
-        began = lab.clock.now()
-        try:
-            made = self.one(designer)
-        except Infeasible as error:
-            error.where = error.where or f"scenario {lab.scenario.name}, round {number}"
-            self.infeasible = self.infeasible or error
-            lab.event("designed", version=None, step="precoders", objective="sinr", unit="dB", better="up", infeasible=True,
-                      achievable=error.achievable, stopped=error.what)  # fmt: skip
-            made = None
-        if made is not None:
-            self._rows(made, lab.clock.now().since(began))
-        lab.enter(State.IDLE, "round recorded")
-        lab.run.round_ends(number, what)
-        lab.designer = None
-        if made is not None:
-            self._standing = made.promised if number > 0 else None
-            if made.promised is not None and (self._best is None or made.promised > self._best[0]):
-                self._best = (made.promised, np.array(made.design.positions))
-            expected, self._expected = self._expected, None
-            if number > 0 and made.moved and made.promised is not None and expected is not None:
-                self._optimism = max(expected - made.promised, 0.0)
-            if number > 0 and made.promised is not None:
-                self.promises.append(made.promised)
-            yield made
+    def settled(self, made: Round, number: int) -> None:
+        """What the next search for positions must beat."""
+        self._standing = made.promised if number > 0 else None
+        if made.promised is not None and (self._best is None or made.promised > self._best[0]):
+            self._best = (made.promised, np.array(made.design.positions))
+        expected, self._expected = self._expected, None
+        if number > 0 and made.moved and made.promised is not None and expected is not None:
+            self._optimism = max(expected - made.promised, 0.0)
 
     # -- one round -------------------------------------------------------------------------------------------------------------------------
 
@@ -254,18 +156,10 @@ class Trial:
         design = self._design(designer, self.problem.at(lab.here()), knowledge)
         return moved, knowledge, design, self._judge(design, knowledge), looks[0]
 
-    def design_once(self) -> tuple[Design, adversary.Verdict]:
-        """Explore, and one design with its verdict; nothing is pushed, and everything ends muted and at rest."""
-        lab = self.lab
-        how = "fault"
-        try:
-            self._begin()
-            lab.designer, lab.round = self.designer.name, 1
-            _, _, design, verdict, _ = self._designed(self.designer)
-            how = "limit"
-            return design, verdict
-        finally:
-            self._end(how)
+    def decided(self, designer: Any) -> tuple[Design, adversary.Verdict]:
+        """A design and its verdict."""
+        _, _, design, verdict, _ = self._designed(designer)
+        return design, verdict
 
     def _goal(self, designer: Any) -> NDArray[np.float64]:
         """Where this designer wants to stand: its own layout, or what it designs on predicted channels; else where we are."""
@@ -412,7 +306,7 @@ class Trial:
 
     # -- record ----------------------------------------------------------------------------------------------------------------------------
 
-    def _rows(self, made: Round, took: float) -> None:
+    def rows(self, made: Round, took: float) -> None:
         lab, measured, design = self.lab, made.measured_design, made.design
         fix = measured.fix
         bound = None if fix is None or fix.estimate.bound is None else float(np.sqrt(np.trace(fix.estimate.bound[:2, :2])))
