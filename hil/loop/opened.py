@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from hil.loop.trial import Round, Trial
 
 @dataclass(frozen=True)
 class Designed:
-    """One design and what the adversary says of it."""
+    """One design and what the adversary says of it. took_s: the processor time of its designer alone, seconds."""
 
     design: Design
     verdict: Verdict
+    took_s: float = 0.0
 
     @property
     def promised(self) -> float | None:
@@ -31,6 +33,24 @@ class Designed:
     @property
     def bound(self) -> float | None:
         return self.design.bound
+
+
+class Timed:
+    """A designer that knows how much processor time it has spent."""
+
+    def __init__(self, designer: Any) -> None:
+        self._designer, self.took_s = designer, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._designer, name)
+
+    def __call__(self, problem: Any, knowledge: Any) -> Design:
+        began = time.process_time()
+        try:
+            design: Design = self._designer(problem, knowledge)
+            return design
+        finally:
+            self.took_s += time.process_time() - began
 
 
 class OpenLab:
@@ -61,4 +81,6 @@ class OpenLab:
 
     def design(self) -> Designed:
         """One design of the lab's designer on sounded channels; nothing is pushed."""
-        return Designed(*self.trial.design_once())
+        timed = Timed(self.trial.designer)
+        self.trial.designer = timed
+        return Designed(*self.trial.design_once(), took_s=timed.took_s)
