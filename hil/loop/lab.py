@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from hil.records.record import Record
 from hil.scenario import Scenario
 from hil.testbed import Testbed
 from hil.waveform.amplitude import receive_scale, to_fractions
-from hil.waveform.frame import Frame
 from hil.waveform.numerology import Numerology
 
 DESIGNED = frozenset(name for name, fields in EVENTS.items() if "designer" in fields)  # events that say who is in charge
@@ -34,6 +33,13 @@ MOVE_SLACK_S = 10.0  # beyond a move's own duration
 CREST_DB = 14.0  # an OFDM frame's largest sample over its mean: passed once in ten thousand frames
 BRAKE_S, LOOK_S = 2.0, 0.02  # longest wait for stages to stand after a halt, and how often they are asked
 STILL = 2e-5  # metres, a motor step or so; a layout closer than this is where we are
+
+
+class Sent(Protocol):
+    """What a radio is to send over and over: a frame, or its part of one."""
+
+    def samples(self) -> NDArray[np.complex128]:
+        """(antenna, sample) sqrt(W) at the antenna ports."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +160,7 @@ class Lab:
         """Count on from a version that an interrupted run had reached."""
         self._version = max(self._version, version)
 
-    def prepare(self, version: int, frames: Mapping[str, Frame]) -> None:
+    def prepare(self, version: int, frames: Mapping[str, Sent]) -> None:
         """Load frames (radio -> frame) as one version, on the air nowhere. Power and peaks are checked here and at the node."""
         waveforms, powers = {}, {}
         for array in self.transmitters:

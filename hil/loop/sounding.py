@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,17 @@ from hil.estimate.loss import Clean
 from hil.estimate.mirror import Spurs
 from hil.estimate.stillness import Looks, pool
 from hil.knowledge import Estimate
+from hil.loop.arrays import BenchArray
 from hil.loop.clocks import Clocks
 from hil.loop.intact import intact, sifted
 from hil.loop.lab import Lab, Taken
 from hil.waveform.amplitude import receive_scale
+from hil.waveform.crest import COMBS
 from hil.waveform.frame import Frame
+from hil.waveform.numerology import Numerology
 from hil.waveform.sounding import SoundingFrame
 
-PILOTS = 24  # of the 28 symbols: the rest is preamble, header, closing
+PILOTS, SYMBOLS = 24, 28  # of a frame: the rest is preamble, header, closing
 FRAMES = 2  # whole sounding frames that a capture holds
 LOOKS = 2  # soundings of one place, to see what moves
 APART_S = 0.05  # between them: a walker's echo has turned by then
@@ -36,11 +39,54 @@ THREADS = 2
 AGAIN = "-again"  # in the name of a capture that was taken a second time
 
 
-class Sounding:
-    """Prepared sounding frames, one version per access point, and the clocks heard so far, which make the next acquisition short."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Speaker:
+    """Arrays that speak at one time: one alone, or several whose radios share reference and start."""
 
-    def __init__(self, lab: Lab) -> None:
+    name: str
+    arrays: tuple[BenchArray, ...]
+
+    @property
+    def antennas(self) -> int:
+        return sum(array.elements for array in self.arrays)
+
+    @property
+    def seats(self) -> int:
+        """Places of the pilots' comb, the antennas' in front; nobody sends what is left over."""
+        return next((places for places in COMBS if places >= self.antennas), self.antennas)
+
+    def frame(self, numerology: Numerology, device: int, version: int) -> SoundingFrame:
+        """Every element at its cap."""
+        power = np.concatenate([np.full(array.elements, array.element_power) for array in self.arrays])
+        pilots = PILOTS if PILOTS % self.seats == 0 else 2 * self.seats
+        power = np.pad(power, (0, self.seats - self.antennas), mode="edge")
+        return SoundingFrame(numerology, device, version, self.seats, power, pilot_symbols=pilots, symbols=max(SYMBOLS, pilots + 4))
+
+    def parts(self, frame: SoundingFrame) -> dict[str, Part]:
+        """Radio -> what it sends of a frame."""
+        ends = np.cumsum([array.elements for array in self.arrays])
+        return {array.radio: Part(frame, int(end) - array.elements, int(end)) for array, end in zip(self.arrays, ends)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Some antennas of a frame."""
+
+    frame: SoundingFrame
+    first: int
+    end: int
+
+    def samples(self) -> NDArray[np.complex128]:
+        """(antenna, sample) sqrt(W)."""
+        return self.frame.samples()[self.first : self.end]
+
+
+class Sounding:
+    """Prepared sounding frames, one version per speaker, and the clocks heard so far, which make the next acquisition short."""
+
+    def __init__(self, lab: Lab, speakers: Sequence[Speaker] | None = None) -> None:
         self.lab = lab
+        self.speakers = tuple(speakers or (Speaker(array.name, (array,)) for array in lab.transmitters))
         self.frames: dict[str, SoundingFrame] = {}
         self.versions: dict[str, int] = {}
         self.noise: dict[str, Estimate] = {}  # radio -> watts per tone, (channel,)
@@ -55,16 +101,16 @@ class Sounding:
     # -- once per trial --------------------------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Load a sounding frame into every access point, each a version of its own."""
+        """Load a sounding frame for every speaker, each a version of its own."""
         lab = self.lab
-        for device, array in enumerate(lab.transmitters):
+        for device, speaker in enumerate(self.speakers):
             version = lab.next_version()
-            power = np.full(array.elements, array.element_power)
-            self.frames[array.name] = SoundingFrame(lab.numerology, device, version, array.elements, power, pilot_symbols=PILOTS)
-            self.versions[array.name] = version
-        for array in lab.transmitters:
-            lab.set_attenuation(array)
-            lab.prepare(self.versions[array.name], {array.radio: self.frames[array.name]})
+            self.frames[speaker.name] = speaker.frame(lab.numerology, device, version)
+            self.versions[speaker.name] = version
+        for speaker in self.speakers:
+            for array in speaker.arrays:
+                lab.set_attenuation(array)
+            lab.prepare(self.versions[speaker.name], speaker.parts(self.frames[speaker.name]))
 
     def level(self, again: int = 0) -> None:
         """Set receive gains so that everything at once, in phase and at its peak, stays below full scale; then hear the noise at them.
@@ -74,9 +120,9 @@ class Sounding:
         """
         lab = self.lab
         loudest = dict.fromkeys(self.receivers, -np.inf)
-        for array in lab.transmitters:
-            whole = self.frames[array.name].length  # one turn of the frame has one mean power, wherever it begins
-            for radio, taken in self._speak(array.name, f"level{again or ''}-{array.name}", "sound", whole, self.receivers).items():
+        for speaker in self.speakers:
+            whole = self.frames[speaker.name].length  # one turn of the frame has one mean power, wherever it begins
+            for radio, taken in self._speak(speaker.name, f"level{again or ''}-{speaker.name}", "sound", whole, self.receivers).items():
                 amplitude = taken.amplitude(lab.capability[radio])
                 power = float(np.max(np.mean(np.abs(amplitude) ** 2, axis=-1)))
                 loudest[radio] = max(loudest[radio], 10.0 * np.log10(power / 1e-3))
@@ -103,15 +149,15 @@ class Sounding:
         return self.receivers if look == 0 else list(self.lab.user_radio.values())
 
     def hear(self, name: str, purpose: str) -> list[dict[str, dict[str, Taken]]]:
-        """Let one access point after the other speak, twice; look -> access point -> receiver -> capture."""
-        count = FRAMES * self.frames[self.lab.transmitters[0].name].length + 2 * self.lab.numerology.symbol_samples
+        """Let one speaker after the other speak, twice; look -> speaker -> receiver -> capture."""
+        count = FRAMES * self.frames[self.speakers[0].name].length + 2 * self.lab.numerology.symbol_samples
         looks = []
         for look in range(LOOKS):
             if look:
                 self.lab.clock.sleep(APART_S)
             looks.append({
-                array.name: self._heard_whole(array.name, f"{name}-l{look}-{array.name}", purpose, count, self.listening(look))
-                for array in self.lab.transmitters
+                speaker.name: self._heard_whole(speaker.name, f"{name}-l{look}-{speaker.name}", purpose, count, self.listening(look))
+                for speaker in self.speakers
             })  # fmt: skip
         return looks
 
@@ -131,7 +177,7 @@ class Sounding:
             return lab.capture(name, purpose, dict.fromkeys(radios, samples), transmitter=array)
 
     def understand(self, heard: Mapping[str, Mapping[str, Taken]], *, raw: bool) -> dict[str, dict[str, ToneChannel]]:
-        """Access point -> receiver -> tone channel. raw: every tone on its own, for path fits; else smoothed over the delays there are."""
+        """Speaker -> receiver -> tone channel. raw: every tone on its own, for path fits; else smoothed over the delays there are."""
         links = [(array, taken) for array, takes in heard.items() for taken in takes.values()]
         with ThreadPoolExecutor(THREADS) as pool:  # transforms let go of the interpreter; every link is estimated for itself
             found = list(pool.map(lambda link: self._channel(*link, raw), links))
