@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -64,11 +65,8 @@ class Front:
         lines = np.exp(2j * np.pi * np.concatenate([np.zeros((1, blocks)), middle / np.array(WANDER_S)[:, None]]))
         return (self.dc[:, :, None] * lines).sum(axis=1)  # and not a matrix product, whose bits depend on its shape
 
-    def digitise(
-        self, port_re: NDArray[np.float32], port_im: NDArray[np.float32], first: int, rate: float, bits: int, skip: int, count: int
-    ) -> tuple[NDArray[np.complex64], int]:
-        """`count` samples from `skip` of whole blocks of (channel, sample) at the ports, square-root watts, as fractions of full scale that
-        are whole codes; and how many of them met a rail. first: the number of the blocks' first sample."""
+    def digitiser(self, first: int, rate: float, bits: int, skip: int, count: int) -> Digitiser:
+        """For `count` samples from `skip` of whole blocks at the ports, of which the first begins at sample `first`."""
         full = 2 ** (bits - 1)
         direct = full * self.scale * self.gain * self.direct
         mirrored = full * self.scale * np.conj(self.gain) * self.image * self.direct
@@ -77,15 +75,38 @@ class Front:
         )
         begin = skip // BLOCK
         blocks = -(-(skip + count) // BLOCK) - begin
-        dc = (full * self.offsets(first + begin * BLOCK, blocks, rate)).astype(np.complex64)
-        out = np.empty((port_re.shape[0], count), np.complex64)
+        dc = full * self.offsets(first + begin * BLOCK, blocks, rate)
+        return Digitiser(matrix.astype(np.float32), dc.astype(np.complex64), _f32(full), _f32(self.compression), skip, count)
+
+    def digitise(
+        self, port_re: NDArray[np.float32], port_im: NDArray[np.float32], first: int, rate: float, bits: int, skip: int, count: int
+    ) -> tuple[NDArray[np.complex64], int]:
+        """`count` samples from `skip` of whole blocks of (channel, sample) at the ports, square-root watts, as fractions of full scale that
+        are whole codes; and how many of them met a rail. first: the number of the blocks' first sample."""
+        digitiser, out = self.digitiser(first, rate, bits, skip, count), np.empty((port_re.shape[0], count), np.complex64)
+        return out, sum(digitiser.channel(c, port_re, port_im, out) for c in range(len(out)))
+
+
+class Digitiser(NamedTuple):
+    """Chains and converters for one window of samples. matrix, dc: as `_convert` reads them. compression: 1/W, 0 for none."""
+
+    matrix: NDArray[np.float32]
+    dc: NDArray[np.complex64]
+    full: np.float32
+    compression: np.float32
+    skip: int
+    count: int
+
+    def channel(self, c: int, port_re: NDArray[np.float32], port_im: NDArray[np.float32], out: NDArray[np.complex64]) -> int:
+        """Digitise one channel of ports (channel, sample) into its row of `out`; how many samples met a rail."""
+        one = slice(c, c + 1)
+        re, im = port_re[one], port_im[one]
         if self.compression:
-            port_re, port_im = np.ascontiguousarray(port_re[:, : skip + count]), np.ascontiguousarray(port_im[:, : skip + count])
-            shrunk = np.empty_like(port_re), np.empty_like(port_im)
-            _compress(port_re, port_im, _f32(self.compression), *shrunk)
-            port_re, port_im = shrunk
-        held = _convert(port_re, port_im, skip, matrix.astype(np.float32), dc, _f32(full), out)
-        return out, int(held)
+            end = self.skip + self.count
+            shrunk = np.empty((1, end), np.float32), np.empty((1, end), np.float32)
+            _compress(re[:, :end], im[:, :end], self.compression, *shrunk)
+            re, im = shrunk
+        return int(_convert(re, im, self.skip, self.matrix[one], self.dc[one], self.full, out[one]))
 
 
 def draw(emulated: Emulated, radio: str, full_scale_dbm: float, gain_db: Sequence[float]) -> Front:

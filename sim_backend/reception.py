@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -91,13 +91,16 @@ class Receiver:
         """Runs (first tick, samples) that the host gets for `samples` from a tick on."""
         return ring.pieces(first, samples, self.slips(first, samples, rate))
 
-    def take(self, first: int, samples: int, rate: int) -> Taken:
+    def take(self, first: int, samples: int, rate: int, channels: Sequence[int] | None = None) -> Taken:
+        """`samples` from a tick on. channels: those that matter, all by default; the others may be silent."""
+        if self._world.faults.all(self._name, *symptoms.AT_CODES):
+            channels = None  # which may swap them
         pieces = self.pieces(first, samples, rate)
         runs = [run for at, count in pieces for run in self._runs(at, count)]
         parts, clipped = [], 0.0
         for tuning, at, count in runs:
             self._world.windows.append((tuning, at - PIPELINE, count))
-            heard, held = self._world.samples(tuning, at - PIPELINE, count)
+            heard, held = self._world.samples(tuning, at - PIPELINE, count, channels)
             parts.append(symptoms.of_codes(self._world.faults, self._capability.bits, tuning, at - PIPELINE, heard))
             clipped += held * count
         end = pieces[-1][0] + pieces[-1][1]

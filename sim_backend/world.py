@@ -6,9 +6,12 @@ order and cut in any way, with equal bits.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,7 @@ MEMORY_S = 30.0  # how long ended transmissions and moves are remembered
 AT_HAND_S = 0.5  # how long their spectra are kept
 BATCH = 512  # blocks evaluated at once
 FRONTS = 4096  # receive chains kept
+ALONE = 1 << 17  # samples of all channels together that one thread digitises as fast as several
 
 
 class World:
@@ -81,28 +85,45 @@ class World:
     def stage(self, name: str) -> Stage:
         return self._stages[name]
 
-    def samples(self, tuning: Tuning, first: int, count: int) -> tuple[NDArray[np.complex64], float]:
-        """What a receiver digitised, (channel, sample) fractions of full scale, from its tick `first`; and the fraction at the rails."""
+    def samples(
+        self, tuning: Tuning, first: int, count: int, channels: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.complex64], float]:
+        """What a receiver digitised, (channel, sample) fractions of full scale, from its tick `first`; and the fraction at the rails.
+        channels: those that matter, all of them by default; the others are left at zero."""
         airings = self.airings()
         capability = self._radios[tuning.radio].capability
         front = self.front(tuning.radio, tuning.gain_db)
-        out = np.empty((capability.receive_channels, count), np.complex64)
+        chosen = range(len(tuning.gain_db)) if channels is None else channels
+        out = np.zeros((capability.receive_channels, count), np.complex64)
         clipped = 0
         at = first - first % BLOCK
         while at < first + count:
             size = min(BATCH * BLOCK, -(-(first + count - at) // BLOCK) * BLOCK)
-            port_re, port_im = self.port(tuning, at, size // BLOCK, airings)
+            heard = self._heard(tuning, at, size // BLOCK, airings)
             low, high = max(first, at), min(first + count, at + size)
-            codes, held = front.digitise(port_re, port_im, at, tuning.rate, capability.bits, low - at, high - low)
-            if high - low == count:
-                return codes, held / max(1, codes.size)
-            out[:, low - first : high - first] = codes
-            clipped += held
+            whole = high - low == count
+            codes = out if whole else np.empty((len(out), high - low), np.complex64)
+            digitiser = front.digitiser(at, tuning.rate, capability.bits, low - at, high - low)
+
+            def digitise(channel: int) -> int:
+                self._add_noise(tuning, channel, at, heard)  # noqa: B023
+                return digitiser.channel(channel, heard[0], heard[1], codes)  # noqa: B023
+
+            clipped += sum(side_by_side(digitise, chosen, high - low))
+            if not whole:
+                out[:, low - first : high - first] = codes
             at += size
-        return out, clipped / max(1, out.size)
+        return out, clipped / max(1, len(chosen) * count)
 
     def port(self, tuning: Tuning, first: int, blocks: int, airings: list[Airing]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Signals and noise at the ports of a receiver, (channel, sample) in square-root watts, whole blocks from tick `first`."""
+        heard = self._heard(tuning, first, blocks, airings)
+        for channel in range(len(tuning.gain_db)):
+            self._add_noise(tuning, channel, first, heard)
+        return heard[0], heard[1]
+
+    def _heard(self, tuning: Tuning, first: int, blocks: int, airings: list[Airing]) -> NDArray[np.float32]:
+        """(real and imaginary, channel, sample) at the ports, without noise."""
         wired = self.channels(tuning.radio, "receive")
         heard = np.zeros((2, wired.size, blocks * BLOCK), np.float32)
         if wired.size:
@@ -110,14 +131,15 @@ class World:
             symptoms.at_ports(self.faults, self.seed, tuning, first, wired, heard)
         channels = len(tuning.gain_db)
         if wired.size == channels:
-            port = heard
-        else:
-            port = np.zeros((2, channels, blocks * BLOCK), np.float32)
-            port[:, wired] = heard
-        for channel, gain in enumerate(tuning.gain_db):
-            key = seeds.key(self.seed, tuning.radio, "noise", channel, tuning.rate)
-            noise.add(key, first, noise_power(tuning.rate, self.emulated.receiver.noise_figure_db, gain), port[0, channel], port[1, channel])
-        return port[0], port[1]
+            return heard
+        port = np.zeros((2, channels, blocks * BLOCK), np.float32)
+        port[:, wired] = heard
+        return port
+
+    def _add_noise(self, tuning: Tuning, channel: int, first: int, heard: NDArray[np.float32]) -> None:
+        key = seeds.key(self.seed, tuning.radio, "noise", channel, tuning.rate)
+        power = noise_power(tuning.rate, self.emulated.receiver.noise_figure_db, tuning.gain_db[channel])
+        noise.add(key, first, power, heard[0, channel], heard[1, channel])
 
     def front(self, radio: str, gain_db: tuple[float, ...]) -> receive.Front:
         """The receive chains of a radio at these gains."""
@@ -171,6 +193,18 @@ class World:
         with self._lock:
             found = [a for a in self._airings if a.radio == radio and a.start <= at and (a.stop is None or at < a.stop)]
         return found[-1] if found else None
+
+
+def side_by_side(work: Callable[[int], int], channels: Sequence[int], samples: int) -> list[int]:
+    """What `work` answers for every channel. It spends its time in compiled loops of so many samples: several cores share many of them."""
+    if len(channels) == 1 or len(channels) * samples <= ALONE:
+        return [work(channel) for channel in channels]
+    return list(_workers().map(work, channels))
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "digitise")
 
 
 def build(site: Mapping[str, Any], clock: Clock) -> World:

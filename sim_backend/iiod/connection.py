@@ -102,11 +102,14 @@ class Conversation:
         self._payload(size)
 
     def _send(self, *parts: bytes | memoryview) -> None:
-        if sum(map(len, parts)) < 1 << 16:
+        if sum(map(len, parts)) < 1 << 12:
             self._channel.sendall(b"".join(parts))
-        else:
-            for part in parts:
-                self._channel.sendall(part)
+            return
+        sent = self._channel.sendmsg(parts)  # in one piece: a client that waits wakes once
+        for part in parts:
+            if sent < len(part):
+                self._channel.sendall(memoryview(part)[sent:])
+            sent = max(0, sent - len(part))
 
     def _number(self, number: int) -> None:
         self._send(b"%d\n" % number)
@@ -222,7 +225,7 @@ class Conversation:
                 self._number(0)
                 return
             if not buffer.rest:
-                buffer.rest = memoryview(_driver(lambda: buffer.opened.read(self._wait)))
+                buffer.rest = _driver(lambda: buffer.opened.read(self._wait))
                 short = len(buffer.rest) < buffer.opened.block_bytes
             part = buffer.rest[:left]
             buffer.rest = buffer.rest[len(part) :]

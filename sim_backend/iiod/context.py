@@ -42,7 +42,7 @@ class Scan:
 class Opened(Protocol):
     """A buffer between OPEN and CLOSE. wait: whether an instant came in time."""
 
-    def read(self, wait: Any) -> bytes:
+    def read(self, wait: Any) -> memoryview:
         """The next whole block."""
 
     def write(self, data: bytes | bytearray | memoryview, wait: Any) -> None:

@@ -35,8 +35,8 @@ class Inlet:
         self._overflowed, self._refresh, self._fault, self._closed = overflowed, refresh, fault, closed
         self._computing = computing
         self._ring: Ring | None = None  # not before a trigger, where there is one
-        self._kept: deque[bytes] = deque()
-        self._last = b""
+        self._kept: deque[memoryview] = deque()
+        self._last = memoryview(b"")
         self.lock = threading.RLock()
 
     @property
@@ -53,7 +53,7 @@ class Inlet:
         with self.lock:
             return self._ring is not None and self._listening.now() > self._ring.stops
 
-    def read(self, wait: Wait) -> bytes:
+    def read(self, wait: Wait) -> memoryview:
         """The oldest block, as soon as it is full; less than a block where a fault makes it so."""
         while wait(self._ready):
             with self.lock:
@@ -82,7 +82,7 @@ class Inlet:
             late = self._fault("returns-late")
             return full.after(late["late_s"]) if late else full
 
-    def _take(self, ring: Ring) -> bytes:
+    def _take(self, ring: Ring) -> memoryview:
         now = self._listening.now()
         if now > ring.stops:
             self._overflowed()
@@ -125,5 +125,5 @@ class Inlet:
         self._closed(self)
 
 
-def _bytes(codes: Codes) -> bytes:
-    return np.ascontiguousarray(codes, dtype="<i2").tobytes()
+def _bytes(codes: Codes) -> memoryview:
+    return memoryview(np.ascontiguousarray(codes, dtype="<i2").reshape(-1).view(np.uint8))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.clock import Instant
+from sim_backend.converter import write_codes
 from sim_backend.history import Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.oscillator import Oscillator
@@ -68,7 +69,7 @@ class Listening:
         self, world: World, name: str, reference: Callable[[Instant], tuple[Oscillator, float]], bits: int, looped: Callable[[int, int], Codes]
     ) -> None:
         self._world, self._name, self._reference, self._looped = world, name, reference, looped
-        self._full = np.float32(1 << (bits - 1))
+        self._bits = bits
         self._capability = world.radio(name).capability
         self._eras: tuple[Era, ...] = ()
         self._lock = threading.Lock()
@@ -116,19 +117,19 @@ class Listening:
     def take(self, first: int, count: int, columns: Sequence[int]) -> tuple[Codes, int]:
         """`count` samples from a tick, (sample, column) codes; column 2 c is I and 2 c + 1 is Q of channel c. And the tick behind the last:
         further than `count` ticks when samples were lost on the way."""
-        out = np.empty((count, len(columns)), np.int16)
+        channels = len(self._eras[-1].ears)
+        whole = np.empty((count, channels, 2), np.int16)
         wanted = sorted({column // 2 for column in columns})
         done, at = 0, first
         while done < count:
             era, size = self._stretch(at, min(CHUNK, count - done))
             end = at + size
-            whole = np.empty((size, len(era.ears), 2), np.int16)
             for chosen, receiver in era.groups:
                 if needed := [c for c in chosen if c in wanted]:
-                    end = self._group(receiver, era, needed, at, size, whole)
-            np.take(whole.reshape(size, -1), columns, axis=1, out=out[done : done + size])
+                    end = self._group(receiver, era, needed, at, size, whole[done : done + size])
             done, at = done + size, end
-        return out, at
+        flat = whole.reshape(count, -1)
+        return flat if list(columns) == list(range(2 * channels)) else np.take(flat, columns, axis=1), at
 
     def _stretch(self, at: int, size: int) -> tuple[Era, int]:
         """The era of a tick, and how many samples of `size` it lasts."""
@@ -141,13 +142,12 @@ class Listening:
         if all(era.ears[c].looped for c in needed):
             whole[:, needed] = self._looped(at, size)[:, needed]
             return at + size
-        taken = receiver.take(at, size, self.rate)
+        taken = receiver.take(at, size, self.rate, needed)
+        samples = taken.samples
         for c in needed:
-            samples = taken.samples[c]
             if (ear := era.ears[c]).turn or ear.scale != 1.0:
-                samples = (samples * (ear.scale * np.exp(-2j * np.pi * ear.turn))).astype(np.complex64)
-            codes = np.rint(samples.view(np.float32) * self._full)
-            whole[:, c] = np.clip(codes, -self._full, self._full - 1).astype(np.int16).reshape(size, 2)
+                samples[c] *= ear.scale * np.exp(-2j * np.pi * ear.turn)
+        write_codes(samples, needed, self._bits, whole)
         return taken.end
 
     # -- what a driver reads of it ----------------------------------------------------------------------------------------------------

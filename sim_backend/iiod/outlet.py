@@ -34,7 +34,7 @@ class Outlet:
     def block_bytes(self) -> int:
         return 2 * self._samples * len(self._columns)
 
-    def read(self, wait: Wait) -> bytes:
+    def read(self, wait: Wait) -> memoryview:
         raise Refused(EBADF)
 
     def write(self, data: bytes | bytearray | memoryview, wait: Wait) -> None:
