@@ -235,7 +235,7 @@ def open(
         depth = "device"
     if depth not in DEPTHS:
         raise InputError("depth", "no such depth", key="--depth", found=depth, allowed=", ".join(DEPTHS))
-    chosen, baselines = _designers(bench, designer)
+    chosen, baselines = designers_of(bench, designer)
     clock: Clock = VirtualClock(charges=CHARGES) if depth == "process" else WallClock()
     commit, dirty = checkout()
     with _depth(bench, depth, seed, clock, timeout, world, air) as (link, survey), RunWriter.create(
@@ -272,12 +272,12 @@ def resume(
         reach.require_air(bench.scenario, bench.testbed, bench.nodes)
     seed, depth = int(earlier.about["seed"]), str(earlier.about["depth"])
     started = earlier.of("started")
-    chosen, baselines = _designers(bench, designer)
+    chosen, baselines = designers_of(bench, designer)
     if started and chosen.name != started[0]["designer"]:
         if designer is not None:
             raise InputError("resume-changed", "another designer than the one this run began with", key="designer", found=chosen.name,
                              allowed=started[0]["designer"])  # fmt: skip
-        chosen, _ = _designers(bench, started[0]["designer"])
+        chosen, _ = designers_of(bench, started[0]["designer"])
     start = earlier.last_instant
     clock: Clock = VirtualClock(start, CHARGES) if depth == "process" else WallClock(start)
     with _depth(bench, depth, seed, clock, timeout, air=air) as (link, survey), RunWriter.resume(
@@ -308,7 +308,7 @@ def design(bench: Bench, designer: Any = None, *, seed: int = 1) -> Designed:
 
     Nothing is pushed and no run is kept. Raises Infeasible with what is achievable.
     """
-    chosen, _ = _designers(bench, designer)
+    chosen, _ = designers_of(bench, designer)
     clock = VirtualClock(charges=CHARGES)
     commit, dirty = checkout()
     with TemporaryDirectory(prefix="hil-design-") as folder, _depth(bench, "process", seed, clock, 2.0) as (link, survey), RunWriter.create(
@@ -318,7 +318,13 @@ def design(bench: Bench, designer: Any = None, *, seed: int = 1) -> Designed:
         return OpenLab(bench.scenario, bench.testbed, link, clock, run, seed, "process", survey, chosen, ()).design()
 
 
-def _designers(bench: Bench, designer: Any) -> tuple[Any, list[Any]]:
+def designer_names(bench: Bench) -> list[str]:
+    """The listed designers of the bench's system."""
+    return list(importlib.import_module(f"hil.systems.{bench.scenario.system}").designers)
+
+
+def designers_of(bench: Bench, designer: Any) -> tuple[Any, list[Any]]:
+    """The designer, the scenario's where that is None, and the baselines. InputError `no-designer` for a name that nobody has."""
     return _designer(designer or bench.scenario.design.designer), [_designer(name) for name in bench.scenario.design.baselines]
 
 
