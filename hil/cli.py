@@ -26,7 +26,7 @@ for _library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 BUG = 70
-GROUPS = ("start", "run", "look", "serve")
+GROUPS = ("start", "run", "look", "design", "serve")
 
 
 class Grouped(TyperGroup):
@@ -134,6 +134,15 @@ Example = Annotated[str, typer.Option("--from", metavar="EXAMPLE", help="bench t
 Designer = Annotated[
     str | None, typer.Option(metavar="D", help="robust, nominal, or module:Class", show_default=False, autocompletion=_designer_names)
 ]
+Designers = Annotated[
+    str | None, typer.Option("--designer", metavar="D[,D]", help="one or more, as in --list", show_default=False, autocompletion=_designer_names)
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="of all randomness; not beside --seeds")]
+Seeds = Annotated[int | None, typer.Option(metavar="N", min=1, help="seeds 0 to N-1", show_default=False)]
+Jobs = Annotated[int | None, typer.Option(metavar="N", min=1, help="tasks at a time; by default one per processor or worker", show_default=False)]
+Engine = Annotated[str, typer.Option(metavar="E", help="local, or dask://HOST:PORT")]
+Plan = Annotated[bool, typer.Option("--plan", help="say what would be done, start nothing")]
+ListThem = Annotated[bool, typer.Option("--list", help="list them, start nothing")]
 Resume = Annotated[
     str | None, typer.Option(metavar="RUN", help="go on with an interrupted run", show_default=False, autocompletion=_run_names)
 ]
@@ -323,6 +332,70 @@ def sound(
     from hil.commands import sound
 
     raise typer.Exit(sound.sound(_speak("sound", quiet, verbose, json, color), tuple(bench or ()), seed))
+
+
+@app.command(cls=Exampled, rich_help_panel="design", epilog="hil design my-lab\nhil design my-lab --designer robust,nominal --seeds 20")
+def design(
+    bench: Bench = None, designer: Designers = None, seed: Seed = 1, seeds: Seeds = None, jobs: Jobs = None, engine: Engine = "local",
+    plan: Plan = False, list_: ListThem = False, resume: Resume = None, runs: Runs = Path("runs"),
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """One design per designer and seed, judged; nothing is pushed."""
+    from hil.commands import design
+    from hil.commands.study import Where
+
+    streams = _speak("design", quiet, verbose, json, color)
+    asked = design.Asked(tuple(bench or ()), _names(designer), _seeds(seed, seeds), Where(runs, engine, jobs, resume), plan, list_)
+    raise typer.Exit(design.design(streams, asked))
+
+
+@app.command(
+    cls=Exampled, rich_help_panel="design",
+    epilog="hil sweep my-lab --over design.confidence=0.5,0.9,0.99 --seeds 20\nhil sweep my-lab --over depth=process,device --designer robust,nominal",
+)  # fmt: skip
+def sweep(
+    bench: Bench = None,
+    over: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=A,B,..", help="or KEY=LO:HI:N; several make a grid; depth is a key too", show_default=False)
+    ] = None,
+    designer: Designers = None, seed: Seed = 1, seeds: Seeds = None,
+    depth: Annotated[Depth, typer.Option(help="of every trial")] = Depth.process,
+    jobs: Jobs = None, engine: Engine = "local", plan: Plan = False, list_: ListThem = False, resume: Resume = None, runs: Runs = Path("runs"),
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """A trial for every combination of values, designers and seeds."""
+    from hil.commands import sweep
+    from hil.commands.study import Where
+
+    streams = _speak("sweep", quiet, verbose, json, color)
+    where = Where(runs, engine, jobs, resume)
+    asked = sweep.Asked(tuple(bench or ()), tuple(over or ()), _names(designer), _seeds(seed, seeds), str(depth), where, plan, list_)
+    raise typer.Exit(sweep.sweep(streams, asked))
+
+
+@app.command(cls=Exampled, rich_help_panel="design", epilog="hil reproduce multicell 6 --seeds 20 --jobs 2\nhil reproduce --list")
+def reproduce(
+    system: Annotated[str | None, typer.Argument(metavar="SYSTEM", help="as multicell", show_default=False)] = None,
+    figure: Annotated[str | None, typer.Argument(metavar="FIG", help="the paper's number", show_default=False)] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="drops; by default as many as the figure wants", show_default=False)] = None,
+    jobs: Jobs = None, engine: Engine = "local", plan: Plan = False, list_: ListThem = False, resume: Resume = None, runs: Runs = Path("runs"),
+    quiet: Quiet = False, verbose: Verbose = 0, json: Json = False, color: Colored = Color.auto,
+) -> None:  # fmt: skip
+    """A figure of a paper, and which of its claims hold."""
+    from hil.commands import reproduce
+    from hil.commands.study import Where
+
+    streams = _speak("reproduce", quiet, verbose, json, color)
+    asked = reproduce.Asked(system, figure, seeds, Where(runs, engine, jobs, resume), plan, list_)
+    raise typer.Exit(reproduce.reproduce(streams, asked))
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.strip() for one in (text or "").split(",") if one.strip()))
+
+
+def _seeds(seed: int, seeds: int | None) -> tuple[int, ...]:
+    return (seed,) if seeds is None else tuple(range(seeds))
 
 
 @app.command(cls=Exampled, rich_help_panel="serve", epilog="hil profile show my-lab\nhil profile check desk pluto-a --air")

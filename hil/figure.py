@@ -19,14 +19,15 @@ Line = Literal["solid", "dashed", "dotted", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line of a panel. A y of None or NaN is a gap; low, high: a band around it. hue: place in the palette, -1 the next free one."""
+    """One line of a panel. A y of None or NaN is a gap; low, high: a band around it. hue: place in the palette (-1: the next free one), or
+    the name of a designer, or "bound". Curves of one label look the same in all panels."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float | None]
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
-    hue: int = -1
+    hue: int | str = -1
     line: Line = "solid"
     marked: bool = True
     stepped: bool = False
@@ -34,12 +35,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A straight line across a panel at one value of x or y, with a word on it."""
+    """A straight line across a panel at one value of x or y, with a word on it. hue as of a curve; None: ink."""
 
     axis: Literal["x", "y"]
     at: float
     label: str = ""
-    hue: int | None = None  # None: ink
+    hue: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hil.records import Run, files, read
-from hil.report import clocks, gain, knowledge, motion, page, place, promise, rail, sets, signal, spent, target
+from hil.report import clocks, gain, knowledge, motion, page, place, promise, rail, sets, signal, spent, study, target
 from hil.report.facts import Facts, Round, facts, gain_split
 
 __all__ = ["Facts", "Round", "facts", "figures", "gain_split", "render"]
@@ -34,8 +34,10 @@ def figures(run: Run) -> dict[str, tuple[bytes, str]]:
 
 
 def render(run: Run | str | Path) -> Path:
-    """Writes figures/*.svg and report.html into the run folder and returns the path of the page. Nothing else is read or written."""
+    """Writes figures/* and report.html into the run folder and returns the path of the page. Nothing else is read or written."""
     run = run if isinstance(run, Run) else read(run)
+    if run.study:
+        return study.render(run)
     drawn = figures(run)
     for name, (image, _) in drawn.items():
         files.write_whole(run.folder / "figures" / f"{name}.svg", image)

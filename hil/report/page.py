@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -107,7 +107,7 @@ SECTIONS = (
         "Nothing moved and no time was recorded.",
     ),
 )
-_ROWS = {"promise": "results.csv", "gain": "results.csv", "time": "timing.jsonl"}  # what a figure is drawn from; all others: the events
+_ROWS = {"promise": "results.csv", "gain": "results.csv", "time": "timing.jsonl", "study": "results.csv"}  # all others: the events
 
 
 def page(run: Run, found: Facts, figures: dict[str, tuple[bytes, str]]) -> str:
@@ -115,6 +115,11 @@ def page(run: Run, found: Facts, figures: dict[str, tuple[bytes, str]]) -> str:
     sections = [("answer", "Answer", answer(run, found))]
     sections += [(section.name, section.title, _section(run, found, section, figures)) for section in SECTIONS]
     sections.append(("provenance", "Provenance", provenance(run)))
+    return document(run, sections)
+
+
+def document(run: Run, sections: Sequence[tuple[str, str, str]]) -> str:
+    """A page of sections (name, title, content): each printed on its own."""
     body = "\n".join(f'<section id="{name}">\n{content}\n</section>' for name, _, content in sections)
     links = "".join(f'<a href="#{name}">{escape(title)}</a>' for name, title, _ in sections)
     air = run.about.get("air")
@@ -130,7 +135,7 @@ def page(run: Run, found: Facts, figures: dict[str, tuple[bytes, str]]) -> str:
 
 def _section(run: Run, found: Facts, section: Section, figures: dict[str, tuple[bytes, str]]) -> str:
     parts = [f"<h2>{escape(section.question)}</h2>"]
-    parts += [_figure(run, name, caption, *figures[name]) for name, caption in section.figures.items() if name in figures]
+    parts += [figure(run, name, caption, *figures[name]) for name, caption in section.figures.items() if name in figures]
     if len(parts) == 1:
         parts.append(f"<p>{escape(section.absent)}</p>")
     if section.name == "gain":
@@ -142,7 +147,8 @@ def _section(run: Run, found: Facts, section: Section, figures: dict[str, tuple[
     return "\n".join(part for part in parts if part)
 
 
-def _figure(run: Run, name: str, caption: str, image: bytes, says: str) -> str:
+def figure(run: Run, name: str, caption: str, image: bytes, says: str) -> str:
+    """An SVG in the page, with links to itself and to the rows it was drawn from."""
     text = image.decode()
     text = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(says, quote=True)}"', 1)
     rows = _ROWS.get(name, "events.jsonl")

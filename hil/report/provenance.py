@@ -24,7 +24,7 @@ def provenance(run: Run) -> str:
     about = run.about
     parts = ["<h2>Provenance: can a stranger repeat it?</h2>"]
     parts.append(table(["", ""], [("", [escape(name), value]) for name, value in _facts(run).items()], left=(0, 1)))
-    parts += [_devices(run), _settings(run), _calibrations(run), _captures(run)]
+    parts += [] if run.study else [_devices(run), _settings(run), _calibrations(run), _captures(run)]
     if about.get("inputs"):
         rows = [("", [escape(name), f'<span class="hash">{digest}</span>']) for name, digest in about["inputs"].items()]
         parts.append(table(["input", "SHA-512"], rows, "Byte copies in the run folder. SHA512SUMS covers every file of it.", left=(0, 1)))

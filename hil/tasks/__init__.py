@@ -7,7 +7,7 @@ second call does only what is missing. Neither order nor number of workers nor t
 
 from hil.tasks.engines import engine
 from hil.tasks.local import LocalProcesses
-from hil.tasks.running import Engine, run
+from hil.tasks.running import Engine, kept, run
 from hil.tasks.task import Outcome, Parameters, TasksFailed, Work, key_of, seed_of
 
-__all__ = ["Engine", "LocalProcesses", "Outcome", "Parameters", "TasksFailed", "Work", "engine", "key_of", "run", "seed_of"]
+__all__ = ["Engine", "LocalProcesses", "Outcome", "Parameters", "TasksFailed", "Work", "engine", "kept", "key_of", "run", "seed_of"]

@@ -62,6 +62,13 @@ def run(
     return outcomes
 
 
+def kept(function: Work, tasks: Sequence[Parameters], *, seed: int, folder: Path, common: Parameters | None = None) -> list[tuple[Parameters, Any]]:
+    """(parameters, result) of the tasks whose result is in a folder, in their order; nothing is done."""
+    call = Call(function, common or {}, seed)
+    found = [(parameters, _kept(folder / f"{call.key(parameters)}.json")) for parameters in tasks]
+    return [(parameters, content["result"]) for parameters, content in found if content is not None]
+
+
 def _kept(path: Path) -> dict[str, Any] | None:
     """A result that is there and whole; anything else is done again."""
     try:

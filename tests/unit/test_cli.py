@@ -26,7 +26,7 @@ def hil(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int
 
 # -- help --------------------------------------------------------------------------------------------------------------------------------
 
-COMMANDS = ("new", "check", "doctor", "profile", "run", "runs", "report", "compare", "replay", "verify", "export", "node")
+COMMANDS = ("new", "check", "doctor", "profile", "run", "runs", "report", "compare", "replay", "verify", "export", "design", "sweep", "reproduce", "node")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -44,13 +44,13 @@ def test_help_ends_with_two_examples_that_parse(command: str, capsys: pytest.Cap
 
 def test_commands_are_grouped_by_what_one_wants(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = hil("--help", capsys=capsys)
-    places = [out.index(f"\n{group}:\n") for group in ("start", "run", "look", "serve")]
+    places = [out.index(f"\n{group}:\n") for group in ("start", "run", "look", "design", "serve")]
     assert places == sorted(places)
     assert [word for word in COMMANDS if f"\n  {word} " not in out] == []
 
 
 @pytest.mark.parametrize(
-    "later", ["calibrate", "where", "stop", "design", "sweep", "keys"]
+    "later", ["calibrate", "where", "stop", "train", "keys"]
 )
 def test_what_does_not_exist_yet_is_no_command(later: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = hil(later, capsys=capsys)
