@@ -62,7 +62,7 @@ def bench(transmitters: int, elements: int, receivers: list[int], scatterers: in
     site = {
         "carrier_hz": CARRIER, "seed": 1, "radios": radios,
         "stages": [{"name": f"rail-{name}", "axes": {letter: axis for letter in "abcd"[:elements]}} for name in aps],
-        "target": None if motion == "static" else {"position_m": [9.0, -4.0, 1.0], "speed_m_s": 1.0},
+        "targets": [] if motion == "static" else [{"name": "target", "position_m": [9.0, -4.0, 1.0], "speed_m_s": 1.0}],
         "emulated": {"severity": 1.0, "room": {"scatterers": scatterers}},
     }  # fmt: skip
     return build(site, VirtualClock())

@@ -95,29 +95,47 @@ def site(bench: Bench, seed: int) -> dict[str, Any]:
             for name, axis in profile.axis.items()
         }  # fmt: skip
         stages.append({"name": stage.name, "axes": axes, "settle_ms": profile.arrival.settle_ms, "approach": profile.arrival.approach})
-    target = bench.scenario.target
-    prior = None if target is None else {
-        "position_m": list(target.position_m), "position_std_m": target.position_std_m, "speed_m_s": target.speed_m_s
-    }  # fmt: skip
+    targets = [
+        {"name": name, "position_m": list(one.position_m), "position_std_m": one.position_std_m, "speed_m_s": one.speed_m_s}
+        for name, one in bench.scenario.targets.items()
+    ]
+    shared = [{"radios": list(one.radios), "reference": one.reference, "trigger": one.trigger} for one in bench.testbed.shared]
     return {
-        "carrier_hz": bench.scenario.signal.carrier_hz, "seed": seed, "radios": radios, "stages": stages, "target": prior,
-        "emulated": dict(bench.testbed.emulated),
+        "carrier_hz": bench.scenario.signal.carrier_hz, "seed": seed, "radios": radios, "stages": stages, "targets": targets,
+        "shared": shared, "emulated": dict(bench.testbed.emulated),
     }  # fmt: skip
 
 
 def _antennas(bench: Bench, wire: Wire) -> Iterator[dict[str, Any]]:
+    """An element sends and receives on its channel, for the medium lets any radio hear itself; but not where another wire of the radio has
+    that channel the other way, and what only listens does not send beside a transmit array."""
     part = bench.scenario.part(wire.of)
     user = wire.user is not None
     origin = part.position_m if user else part.origin_m  # type: ignore[union-attr]
     axis = (1.0, 0.0, 0.0) if user else part.axis  # type: ignore[union-attr]
     capability = bench.testbed.capability(wire.radio)
+    sends, hears = (_wired_channels(bench, wire.radio, way) for way in ("transmit", "receive"))
     for element in wire.elements:
-        sends = element.channel < capability.transmit_channels  # every wired element sends and receives: the medium lets any radio hear itself
+        channel, way = element.channel, _way(bench, wire)
+        transmit = channel < capability.transmit_channels and (way == "transmit" or not sends)
+        receive = way == "receive" or (channel < capability.receive_channels and channel not in hears)
         yield {
-            "transmit": element.channel if sends else None, "receive": element.channel, "origin_m": list(origin), "axis": list(axis),
+            "transmit": channel if transmit else None, "receive": channel if receive else None, "origin_m": list(origin), "axis": list(axis),
             "offset_m": element.offset, "stage": element.stage, "stage_axis": element.axis, "sign": element.sign,
             "gain_dbi": wire.antenna_gain_dbi,
         }  # fmt: skip
+
+
+def _way(bench: Bench, wire: Wire) -> str:
+    """transmit or receive: which channels a wire counts."""
+    part = bench.scenario.part(wire.of)
+    return "transmit" if wire.array is not None and part.role == "transmit" else "receive"  # type: ignore[union-attr]
+
+
+def _wired_channels(bench: Bench, radio: str, way: str) -> set[int]:
+    """Channels of a radio that wires count that way."""
+    wires = [wire for wire in bench.testbed.wire if wire.radio == radio and _way(bench, wire) == way]
+    return {channel for wire in wires for channel in wire.channels}
 
 
 def _start_readings(bench: Bench, stage: str) -> dict[str, float]:
@@ -141,7 +159,8 @@ def _guards(bench: Bench, node: str) -> tuple[dict[str, GuardedRail], dict[str, 
     for wire in bench.testbed.wire:
         if bench.testbed.radio_named(wire.radio).node == node and wire.array is not None:
             channels = bench.testbed.capability(wire.radio).transmit_channels
-            gains[wire.radio] = (wire.antenna_gain_dbi,) * channels
+            if wire.radio not in gains or _way(bench, wire) == "transmit":  # beside a transmit array, what listens does not count
+                gains[wire.radio] = (wire.antenna_gain_dbi,) * channels
         riding = [element for element in wire.elements if element.stage is not None]
         if riding and bench.testbed.stage_named(str(riding[0].stage)).node == node:
             part = bench.scenario.part(wire.of)
@@ -197,10 +216,9 @@ def _workers(bench: Bench, world: Any, clock: Clock) -> list[Any]:
     return workers
 
 
-def _designer(wanted: Any) -> Any:
+def _designer(bench: Bench, wanted: Any) -> Any:
     """A listed name, `module:Class`, or a designer itself."""
-    from hil.systems.maxmin import designers
-
+    designers = _listed(bench)
     if not isinstance(wanted, str):
         return wanted
     if wanted in designers:
@@ -320,12 +338,18 @@ def design(bench: Bench, designer: Any = None, *, seed: int = 1) -> Designed:
 
 def designer_names(bench: Bench) -> list[str]:
     """The listed designers of the bench's system."""
-    return list(importlib.import_module(f"hil.systems.{bench.scenario.system}").designers)
+    return list(_listed(bench))
+
+
+def _listed(bench: Bench) -> Mapping[str, Callable[[], Any]]:
+    """Name -> what makes that designer, of the bench's system."""
+    listed: Mapping[str, Callable[[], Any]] = importlib.import_module(f"hil.systems.{bench.scenario.system}").designers
+    return listed
 
 
 def designers_of(bench: Bench, designer: Any) -> tuple[Any, list[Any]]:
     """The designer, the scenario's where that is None, and the baselines. InputError `no-designer` for a name that nobody has."""
-    return _designer(designer or bench.scenario.design.designer), [_designer(name) for name in bench.scenario.design.baselines]
+    return _designer(bench, designer or bench.scenario.design.designer), [_designer(bench, name) for name in bench.scenario.design.baselines]
 
 
 def _depth(
@@ -344,14 +368,14 @@ def _process(bench: Bench, world: Any, clock: Clock, timeout: float) -> Iterator
     """Everything in this process, in virtual time."""
     from hil.link.local import local_link
 
-    def survey(at):
-        found = world.truth.target(at)
+    def survey(at, name="target"):
+        found = world.truth.target(at, name)
         return None if found is None else found[0]
 
     link = local_link(_workers(bench, world, clock), clock, timeout_s=timeout)
     link.world = world
     try:
-        yield link, survey if bench.scenario.target is not None else None
+        yield link, survey if bench.scenario.targets else None
     finally:
         link.close()
 
@@ -368,7 +392,7 @@ def _nodes(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[tu
         radios = {radio.name: ("sim_backend.remote:radio", to) for radio in bench.testbed.radio}
         stages = {stage.name: ("sim_backend.remote:stage", to) for stage in bench.testbed.stage}
         with _served(bench, radios, stages, clock, max(timeout, 5.0)) as link, closing(remote.Survey(world.address, clock)) as survey:
-            yield link, survey if bench.scenario.target is not None else None
+            yield link, survey if bench.scenario.targets else None
 
 
 @contextmanager
@@ -383,7 +407,7 @@ def _devices(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[
         radios = {name: (reach.DRIVER, reach.arguments(bench.testbed, name, uri)) for name, uri in world.uris.items()}
         stages = {stage.name: ("sim_backend.remote:stage", {"address": world.address}) for stage in bench.testbed.stage}
         with _served(bench, radios, stages, clock, max(timeout, 5.0)) as link, closing(remote.Survey(world.address, clock)) as survey:
-            yield link, survey if bench.scenario.target is not None else None
+            yield link, survey if bench.scenario.targets else None
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def check_bench(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, NodeFi
     assert scenario.source is not None and testbed.source is not None
     here = {node.name for node in testbed.node}
     nodes = {name: node for name, node in (nodes or {}).items() if name in here}
-    errors = _wired(scenario, testbed) + _band(scenario, testbed, nodes)
+    errors = _wired(scenario, testbed) + _claimed(scenario, testbed) + _band(scenario, testbed, nodes)
     for index, array in enumerate(scenario.array):
         wire = next((wire for wire in testbed.wire if wire.array == array.name), None)
         if wire is None:
@@ -73,6 +73,23 @@ def _wired(scenario: Scenario, testbed: Testbed) -> list[InputError]:
                         fix=f'rename the {table}, or add a [[wire]] with {table} = "{part.name}" to {file}',
                     )
                 )
+    return errors
+
+
+def _claimed(scenario: Scenario, testbed: Testbed) -> list[InputError]:
+    """Every channel of a radio has one wire each way."""
+    sending = {array.name for array in scenario.transmitters}
+    errors, first = [], dict[tuple[str, bool, int], int]()
+    for index, wire in enumerate(testbed.wire):
+        claims = [(wire.radio, wire.array in sending, channel) for channel in wire.channels]
+        twice = [claim for claim in claims if claim in first]
+        if twice:
+            radio, sends, channel = twice[0]
+            what = f"two wires hang on one {'transmit' if sends else 'receive'} channel of radio `{radio}`"
+            found = f"{channel}, first in line {first[twice[0]]}"
+            errors.append(_at(testbed).error("one-channel-twice", what, "wire", index, "channels", found=found))
+        for claim in claims:
+            first.setdefault(claim, _at(testbed).line("wire", index, "channels"))
     return errors
 
 

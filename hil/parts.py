@@ -53,11 +53,13 @@ PARTS = (*_PARTS, "ad9081")
 def capability(part: str, serial: str, firmware: str = "", channels: int | None = None) -> Capability:
     """What a radio of that part can do; KeyError for a part not listed in `PARTS`.
 
-    channels: each way, for a part whose boards differ in it (ad9081); None: as many as one chip has. Elsewhere it is not looked at.
+    channels: each way, for a part whose boards differ in it (ad9081, ad9361); None: as many as one chip has. Elsewhere it is not looked at.
     """
     if part == "ad9081":
         count = _AD9081_CHANNELS if channels is None else channels
         facts = {**_AD9081, "transmit_channels": count, "receive_channels": count}
     else:
         facts = {**_AD9361, **_PARTS[part]}
+        if part == "ad9361" and channels is not None:  # several chips, synchronised
+            facts |= {"transmit_channels": channels, "receive_channels": channels}
     return Capability(part=part, serial=serial, firmware=firmware, **facts)  # type: ignore[arg-type]

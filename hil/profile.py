@@ -88,7 +88,7 @@ class RadioProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     format: Annotated[Literal["hil.radio.v1"], Meta(description="first line of the file")]
     part: Annotated[Literal["pluto", "ad9361", "fmcomms5", "ad9081"], Meta(description="what the radio is")]
     firmware: Annotated[str, Meta(pattern=r"^(>=|<=|==)?\d+(\.\d+)*$", description="wanted on the device")]
-    channels: Annotated[int, Meta(ge=1, le=64, description="each way; only for a part whose boards differ in it (ad9081)")] | None = None
+    channels: Annotated[int, Meta(ge=1, le=64, description="each way; only for a part whose boards differ in it (ad9081, ad9361)")] | None = None
     range: Tuning
     filter: Filter
     gain: Gain

@@ -5,7 +5,7 @@ The table [emulated] is opaque here: it is handed to the emulator as plain value
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -72,6 +72,14 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     port: Annotated[str, Meta(description="/dev/ttyUSB0, socket://HOST:PORT, rfc2217://HOST:PORT; needed with --air")] | None = None
 
 
+class Shared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Radios that cables join: what a controller may rely on between them."""
+
+    radios: Annotated[tuple[str, ...], Meta(min_length=2, description="names of radios; each in one such table at most")]
+    reference: Annotated[bool, Meta(description="one frequency reference: no carrier offset between them, phases that only drift")] = False
+    trigger: Annotated[bool, Meta(description="one start trigger: what they send together begins at the same distance in time again")] = False
+
+
 class Element(NamedTuple):
     """One antenna's wiring: local x = offset + sign * axis reading, metres; `axis` None for one that stands still at `offset`."""
 
@@ -132,6 +140,7 @@ class Testbed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     node: Annotated[tuple[Node, ...], Meta(min_length=1)]
     radio: Annotated[tuple[Radio, ...], Meta(min_length=1)]
     stage: tuple[Stage, ...] = ()
+    shared: tuple[Shared, ...] = ()
     wire: Annotated[tuple[Wire, ...], Meta(min_length=1)]
     emulated: Annotated[Mapping[str, Any], Meta(description="the truth behind the antennas; only the emulator reads it")] = {}
     source: Source | None = None
@@ -148,6 +157,11 @@ class Testbed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     def stage_named(self, name: str) -> Stage:
         return _named(self.stage, name)
+
+    def share(self, radios: Iterable[str], what: Literal["reference", "trigger"]) -> bool:
+        """Whether all of some radios hang on one reference, or start by one trigger; a radio always does with itself."""
+        wanted = set(radios)
+        return len(wanted) < 2 or any(getattr(one, what) and wanted <= set(one.radios) for one in self.shared)
 
     def radio_profile(self, radio: str) -> RadioProfile:
         """The profile of a radio, by the radio's name."""
@@ -328,6 +342,7 @@ def check(testbed: Testbed) -> list[InputError]:
         for index, device in enumerate(getattr(testbed, table)):
             if device.node not in nodes:
                 errors.append(unknown(source, "node", device.node, nodes, table, index, "node"))
+    errors += _shared(testbed, source)
     ridden: dict[tuple[str, str], int] = {}
     for index, wire in enumerate(testbed.wire):
         errors += _wire(testbed, wire, source, index)
@@ -346,6 +361,25 @@ def _names(testbed: Testbed, source: Source) -> list[InputError]:
                     what = "is wired twice" if table == "wire" else "this name is taken"
                     errors.append(source.error("duplicate-name", what, table, index, found=f'"{name}", first in line {seen[name]}'))
                 seen.setdefault(name, source.line(table, index))
+    return errors
+
+
+def _shared(testbed: Testbed, source: Source) -> list[InputError]:
+    """Groups of radios: names that exist, each once, and something that is shared."""
+    errors = []
+    known, taken = [radio.name for radio in testbed.radio], dict[str, int]()
+    for index, group in enumerate(testbed.shared):
+        if not (group.reference or group.trigger):
+            fix = "reference = true, or trigger = true"
+            errors.append(source.error("shares-nothing", "says of nothing that it is shared", "shared", index, fix=fix))
+        for place, name in enumerate(group.radios):
+            path = ("shared", index, "radios", place)
+            if name not in known:
+                errors.append(unknown(source, "radio", name, known, *path))
+            elif name in taken:
+                found = f'"{name}", first in line {taken[name]}'
+                errors.append(source.error("duplicate-name", "this radio shares already", *path, found=found, fix="one table for all that share"))
+            taken.setdefault(name, source.line(*path))
     return errors
 
 

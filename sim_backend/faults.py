@@ -73,7 +73,7 @@ KINDS: Mapping[str, Kind] = {
     "node-reboot": Kind("radio", {}, "silent, and closed to the one who held it"),
     # medium
     "path-blocked": Kind("room", {"between": Parameter(""), "loss_db": Parameter(15.0, 0.0, 200.0)}, "less goes from one radio to another"),
-    "target-vanishes": Kind("room", {}, "no echo"),
+    "target-vanishes": Kind("room", {"target": Parameter("")}, "no echo, of one target or of all"),
     "interferer": Kind("room", {"carrier_hz": Parameter(0.0), "at_port_dbm": Parameter(-80.0, -200.0, 30.0)}, "a tone at every port"),
     # stage
     "lost-steps": Kind("stage", _AXIS | {"steps": Parameter(40, 1, 1e6)}, "a move ends short, the count does not"),

@@ -29,10 +29,10 @@ class Obstacles:
             left *= np.sqrt(from_db(-fault["loss_db"] * share))
         return left[:, None, None, None]
 
-    def target(self, at: Sequence[Instant]) -> NDArray[np.float64]:
-        """(instant, 1, 1, 1) 1 where the target is there, else 0."""
-        gone = [any(fault.active(instant) for fault in self._absent) for instant in at]
-        return 1.0 - np.array(gone, float)[:, None, None, None]
+    def target(self, name: str, at: Sequence[Instant]) -> NDArray[np.float64]:
+        """(instant,) 1 where a target is there, else 0."""
+        absent = [fault for fault in self._absent if fault["target"] in ("", name)]
+        return 1.0 - np.array([any(fault.active(instant) for fault in absent) for instant in at], float)
 
     def changes_within(self, transmitter: str, receiver: str, begin: Instant, end: Instant) -> bool:
         edges = [edge for fault in self._between(transmitter, receiver) for edge in (fault.begins, fault.ends) if edge is not None]

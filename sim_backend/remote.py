@@ -212,14 +212,14 @@ class RemoteStage(_Lines):
 
 
 class Survey:
-    """Where the target of a world is, as a survey of the room would find it: for the controller's comparison, never for a node."""
+    """Where the targets of a world are, as a survey of the room would find it: for the controller's comparison, never for a node."""
 
     def __init__(self, address: str, clock: Clock) -> None:
         self._line = _Line(address, "survey", "survey", clock, control=True)
 
-    def __call__(self, at: Instant | None = None) -> tuple[float, float, float] | None:
-        """World coordinates in metres at a reading of this process's clock (None: now); None where there is no target."""
-        target: tuple[float, float, float] | None = self._line.ask(wire.Survey(self._line.there(at)), QUICK_S)[0].target
+    def __call__(self, at: Instant | None = None, name: str = "target") -> tuple[float, float, float] | None:
+        """World coordinates in metres at a reading of this process's clock (None: now); None where there is no target of that name."""
+        target: tuple[float, float, float] | None = self._line.ask(wire.Survey(self._line.there(at), name), QUICK_S)[0].target
         return target
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Where the antennas, the scatterers and the target of a world are at any instant, and the paths between them."""
+"""Where the antennas, the scatterers and the targets of a world are at any instant, and the paths between them."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def antennas(radio: Mapping[str, Any], side: str, cables: Sequence[Cable] = ()) 
 
 @dataclass(frozen=True, eq=False)
 class Fittings:
-    """What a room has besides antennas, scatterers and a target."""
+    """What a room has besides antennas, scatterers and targets."""
 
     walls: tuple[Wall, ...] = ()
     cables: tuple[Cable, ...] = ()
     self_interference_db: float = -70.0  # mean power of a radio heard by itself
     seed: int = 1
     exponent: float | None = None  # of the antennas' cosine pattern; None: isotropic
-    target_points: Floats = field(default_factory=lambda: np.zeros((1, 3)))  # (point, 3) metres from the target's centre
+    target_points: Floats = field(default_factory=lambda: np.zeros((1, 3)))  # (point, 3) metres from a target's centre
 
     def own(self, radio: str, antennas: int, elements: int) -> Itself:
         """How a radio hears itself."""
@@ -123,8 +123,16 @@ def _unit(vector: Any) -> Floats:
     return found / float(np.linalg.norm(found))
 
 
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Who walks, and the radar cross-section in m^2."""
+
+    walker: Walker
+    area: float = 1.0
+
+
 class Room:
-    """Antennas on their stages, scatterers and the target: the `Scene` of a world."""
+    """Antennas on their stages, scatterers and targets: the `Scene` of a world."""
 
     def __init__(
         self,
@@ -133,8 +141,7 @@ class Room:
         receive: Mapping[str, tuple[Antenna, ...]],
         journeys: Mapping[str, Journey],
         scatterers: Scatterers | None,
-        target: Walker | None,
-        target_area: float = 1.0,
+        targets: Mapping[str, Target],
         fittings: Fittings | None = None,
     ) -> None:
         self.carrier = carrier_hz
@@ -142,12 +149,12 @@ class Room:
         self._sides = {"transmit": transmit, "receive": receive}
         self._journeys = journeys
         self.scatterers = scatterers
-        self.target, self.target_area = target, target_area
+        self.targets = dict(targets)
         self.obstacles = Obstacles(Faults())
         self.chain_delays: dict[tuple[str, str], Floats] = {}  # (radio, side) -> (antenna,) seconds; none where missing
         self.fittings = fittings or Fittings()
         self._sight = Sight()
-        self._tracked: tuple[Sequence[Instant], Floats] | None = None  # the latest answers
+        self._tracked: tuple[Sequence[Instant], dict[str, Floats]] | None = None  # the latest answers
         self._read: dict[str, tuple[Sequence[Instant], list[dict[str, float]]]] = {}
 
     def channels(self, radio: str, side: str) -> NDArray[np.int64]:
@@ -196,15 +203,17 @@ class Room:
         return self._trace([first, *([self.scatterers] if self.scatterers else []), *fittings.walls, *cables], transmitter, receiver, at)
 
     def moving(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
-        if self.target is None:
+        if not self.targets:
             shape = len(at), 0, len(self._sides["receive"][receiver]), len(self._sides["transmit"][transmitter])
             return Rays(np.zeros(shape), np.zeros(shape, complex))
         known = self._tracked
         if known is None or known[0] is not at:  # every transmission asks for the same instants
-            known = self._tracked = at, self.target.track(at)
-        points = known[1][:, None] + self.fittings.target_points
-        delay, gain = self._trace([Echo(points, self.target_area, several=True)], transmitter, receiver, at)
-        return Rays(delay, gain * self.obstacles.target(at))
+            known = self._tracked = at, {name: target.walker.track(at) for name, target in self.targets.items()}
+        points = self.fittings.target_points
+        echoes = [Echo(known[1][name][:, None] + points, target.area, several=True) for name, target in self.targets.items()]
+        delay, gain = self._trace(echoes, transmitter, receiver, at)
+        there = np.stack([self.obstacles.target(name, at) for name in self.targets], axis=1)  # (instant, target)
+        return Rays(delay, gain * np.repeat(there, len(points), axis=1)[:, :, None, None])
 
     def _trace(self, paths: Sequence[Path], transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         t, r = self.positions(transmitter, "transmit", at), self.positions(receiver, "receive", at)
@@ -238,15 +247,23 @@ def draw_scatterers(emulated: Emulated, seed: int) -> Scatterers | None:
     return Scatterers(positions, np.sqrt(from_db(emulated.scatter_db)) * phase)
 
 
-def draw_target(emulated: Emulated, prior: Mapping[str, Any] | None, seed: int) -> tuple[Walker, float] | None:
-    """The walking target and its radar cross-section in m^2. Its centre is drawn around the prior, horizontally, unless it is given."""
-    if prior is None and "position_m" not in emulated.target:
-        return None
-    prior = prior or {}
-    rng = seeds.generator(seed, "target")
+def draw_targets(emulated: Emulated, priors: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Target]:
+    """Who walks, by name. Each centre is drawn around its prior, horizontally; [emulated] target may place one where none is known of, and
+    the only one that is. ValueError for a place that several would have."""
+    if "position_m" not in emulated.target:
+        return {str(prior["name"]): _target(emulated, prior, seed) for prior in priors}
+    if len(priors) > 1:
+        raise ValueError(f"[emulated] target.position_m: found {emulated.target['position_m']}; allowed with one target, here are {len(priors)}")
+    prior = priors[0] if priors else {"name": "target"}
+    return {str(prior["name"]): _target(emulated, prior, seed)}
+
+
+def _target(emulated: Emulated, prior: Mapping[str, Any], seed: int) -> Target:
+    own = () if prior["name"] == "target" else (prior["name"],)
+    rng = seeds.generator(seed, "target", *own)
     offset = float(prior.get("position_std_m", 0.0)) * np.append(rng.standard_normal(2), 0.0)
     phase, turn = rng.uniform(0, 2 * np.pi), 1.0 if rng.uniform() < 0.5 else -1.0
     centre = np.array(emulated.target.get("position_m") or np.array(prior["position_m"], float) + offset, float)
     speed = float(emulated.target.get("speed_m_s", turn * float(prior.get("speed_m_s", 1.0))))
     area = float(emulated.target.get("area_m2", prior.get("area_m2", 1.0)))
-    return Walker(centre, float(emulated.target.get("radius_m", 1.5)), speed, phase), area
+    return Target(Walker(centre, float(emulated.target.get("radius_m", 1.5)), speed, phase), area)

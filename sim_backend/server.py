@@ -33,7 +33,7 @@ from sim_backend import wire
 if TYPE_CHECKING:
     from sim_backend.world import World
 
-Survey = Callable[[Instant], tuple[float, float, float] | None]
+Survey = Callable[[Instant, str], tuple[float, float, float] | None]
 STARTING_S = 120.0  # kernels may have to be compiled first
 
 
@@ -108,10 +108,10 @@ class WorldProcess:
 
 
 class Server:
-    """Serves devices on a UNIX socket, a thread per connection. survey: where the target is at an instant, or None without one."""
+    """Serves devices on a UNIX socket, a thread per connection. survey: where the target of a name is at an instant, or None without one."""
 
     def __init__(
-        self, radios: Mapping[str, Radio], stages: Mapping[str, Stage], clock: Clock, address: str, survey: Survey = lambda at: None
+        self, radios: Mapping[str, Radio], stages: Mapping[str, Stage], clock: Clock, address: str, survey: Survey = lambda at, name: None
     ) -> None:
         self._radios, self._stages, self._clock, self._survey = dict(radios), dict(stages), clock, survey
         self._holders: dict[tuple[str, str], object] = {}  # (kind, name) -> who opened the device last
@@ -141,7 +141,7 @@ class Server:
         try:
             request, _ = wire.receive_request(channel)
             while isinstance(request, wire.Survey):
-                self._reply(channel, wire.Surveyed(self._survey(request.at or self._clock.now())))
+                self._reply(channel, wire.Surveyed(self._survey(request.at or self._clock.now(), request.target)))
                 request, _ = wire.receive_request(channel)
             if not isinstance(request, wire.Open):
                 return
@@ -275,8 +275,8 @@ def main(arguments: list[str] | None = None) -> int:
     clock = WallClock()
     world = build(site, clock)
 
-    def survey(at: Instant) -> tuple[float, float, float] | None:
-        found = world.truth.target(at)
+    def survey(at: Instant, name: str) -> tuple[float, float, float] | None:
+        found = world.truth.target(at, name)
         return None if found is None else tuple(float(metres) for metres in found[0])  # type: ignore[return-value]
 
     server = Server(world.radios, world.stages, clock, told.socket, survey)

@@ -33,7 +33,7 @@ class Truth:
         return self._world.room.positions(radio, side, [at or self._world.now])[0]
 
     def rays(self, transmitter: str, receiver: str, at: Instant | None = None) -> Rays:
-        """Delay in seconds and complex gain of every path, (path, receive antenna, transmit antenna); the target's path is the last."""
+        """Delay in seconds and complex gain of every path, (path, receive antenna, transmit antenna); the targets' paths are the last."""
         instants = [at or self._world.now]
         room = self._world.room
         parts = room.static(transmitter, receiver, instants), room.moving(transmitter, receiver, instants)
@@ -109,10 +109,15 @@ class Truth:
             raise ValueError(f"{radio} is not configured")
         return setting
 
-    def target(self, at: Instant | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Position and velocity, (3,) metres and metres per second; None in a world without a target."""
-        walker = self._world.room.target
-        return None if walker is None else (walker.at(at or self._world.now), walker.velocity(at or self._world.now))
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of those who walk."""
+        return tuple(self._world.room.targets)
+
+    def target(self, at: Instant | None = None, name: str = "target") -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Position and velocity of one, (3,) metres and metres per second; None where nobody of that name walks."""
+        found, at = self._world.room.targets.get(name), at or self._world.now
+        return None if found is None else (found.walker.at(at), found.walker.velocity(at))
 
     def scatterers(self) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
         """Positions (point, 3) metres and coefficients (point,)."""

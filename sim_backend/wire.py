@@ -74,9 +74,10 @@ class Halt(msgspec.Struct, frozen=True, tag="halt"):
 
 
 class Survey(msgspec.Struct, frozen=True, tag="survey"):
-    """Where the target is, as a survey of the room would find it; the first and only kind of word of its connection."""
+    """Where a target is, as a survey of the room would find it; the first and only kind of word of its connection."""
 
     at: Instant | None  # on the world's clock; None: now
+    target: str = "target"
 
 
 class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):

@@ -31,7 +31,7 @@ from sim_backend.motion import Journey
 from sim_backend.obstacles import Obstacles
 from sim_backend.oscillator import Oscillator, draw
 from sim_backend.radio import PHASE_EVENTS, Radio
-from sim_backend.scene import Fittings, Room, antennas, draw_scatterers, draw_target
+from sim_backend.scene import Fittings, Room, antennas, draw_scatterers, draw_targets
 from sim_backend.settings import Emulated
 from sim_backend.stage import Stage, journey, neighbours
 from sim_backend.truth import Truth
@@ -215,14 +215,14 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     offset_m, stage, stage_axis, sign, gain_dbi]];
     stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm, carriage_mm (default 0)},
     settle_ms (how long a move waits, default 120), approach ("+", "-" or None), homed (default True)];
-    target {position_m, position_std_m, speed_m_s, area_m2} or None; emulated: the table of `settings.Emulated`, whose seed
+    targets [name, position_m, position_std_m, speed_m_s, area_m2]; emulated: the table of `settings.Emulated`, whose seed
     draws the imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
     """
     emulated = Emulated.parse(site.get("emulated") or {})
     seed = int(site.get("seed", 1))
     stages = {item["name"]: item for item in site.get("stages", ())}
     journeys = {name: journey(item, emulated) for name, item in stages.items()}
-    target = draw_target(emulated, site.get("target"), seed)
+    targets = draw_targets(emulated, site.get("targets", ()), seed)
     channels = {(item["name"], side): int(item["capability"][f"{side}_channels"]) for item in site["radios"] for side in ("transmit", "receive")}
     cables = tuple(Cable.parse(item, channels) for item in emulated.cables)
     room = Room(
@@ -231,7 +231,7 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
         {radio["name"]: antennas(radio, "receive", cables) for radio in site["radios"]},
         journeys,
         draw_scatterers(emulated, seed),
-        *(target or (None,)),
+        targets,
         fittings=Fittings.of(emulated, cables, seed),
     )
     for item in site["radios"]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil import units
-from hil.clock import Clock, Instant
+from hil.clock import Clock
 from hil.device import Capability, Capture, DeviceError, Loss, Position, Setting, differences
 from hil.errors import HilError, InputError
 from hil.link.link import Link
@@ -58,7 +58,7 @@ class Taken:
 
 @dataclass(eq=False)
 class Lab:
-    """What a trial works with. `survey` gives a target's true place where somebody has surveyed it, for the record only."""
+    """What a trial works with. `survey(at, name)` gives a target's true place where somebody has surveyed it, for the record only."""
 
     scenario: Scenario
     testbed: Testbed
@@ -67,7 +67,7 @@ class Lab:
     run: Record
     seed: int
     depth: str
-    survey: Callable[[Instant], NDArray[np.float64]] | None = None
+    survey: Callable[..., NDArray[np.float64]] | None = None
     state: State = State.IDLE
     round: int = 0
     designer: str | None = None
@@ -257,7 +257,7 @@ class Lab:
     def antenna_points(self, radio: str) -> NDArray[np.float64]:
         """(receive channel, xyz) metres of a receiver's antennas; what is not wired has no place and is left at NaN."""
         points = np.full((self.capability[radio].receive_channels, 3), np.nan)
-        for array in (*self.sensors, *self.transmitters):
+        for array in (*self.transmitters, *self.sensors):  # where one of each hangs on a radio, the sensing one has the receive channels
             if array.radio == radio:
                 points[list(array.channels)] = array.points(array.local(self.positions))
         for user, name in self.user_radio.items():

@@ -69,6 +69,8 @@ def pluto(world: World, radio: Mapping[str, Any], fronts: list[FrontEnd]) -> Boa
 
 
 def ad9361(world: World, radio: Mapping[str, Any], fronts: list[FrontEnd]) -> Board:
+    if (channels := world.radio(radio["name"]).capability.receive_channels) != 2:
+        raise ValueError(f"radio {radio['name']}: {channels} channels; an AD9361 behind its network interface has 2")
     front = _front(world, radio["name"], fronts)
     chip, dds = Chip(front, AD9361, range(2), range(2)), Dds(front, BITS)
     devices = [

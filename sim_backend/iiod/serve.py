@@ -79,9 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _survey(daemon: Daemon) -> Any:
-    def survey(at: Instant) -> tuple[float, float, float] | None:
+    def survey(at: Instant, name: str) -> tuple[float, float, float] | None:
         there = daemon.pace.world(at) if isinstance(daemon.pace, PatientPace) else at
-        found = daemon.world.truth.target(there)
+        found = daemon.world.truth.target(there, name)
         return None if found is None else tuple(float(metres) for metres in found[0])  # type: ignore[return-value]
 
     return survey

@@ -158,7 +158,7 @@ def lay(
     sends = [antenna("transmit", channel, (-d, 0.0, 0.0)) for channel, d in enumerate(metres)]
     hears = [antenna("receive", channel, (0.0, 0.0, 0.0)) for channel in range(receive)]
     site = {
-        "carrier_hz": CARRIER, "seed": seed, "stages": [], "target": None, "emulated": table,
+        "carrier_hz": CARRIER, "seed": seed, "stages": [], "emulated": table,
         "radios": [radio("a", sends, len(metres), 0, **(transmit or {})), radio("b", hears, 0, receive)], **more,
     }  # fmt: skip
     return Cable(build(site, VirtualClock(start)), gain_db, attenuation_db, rate)

@@ -56,7 +56,7 @@ def itself(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[Li
     table = {key: value for key, value in emulated.items() if key not in ("room", "target", "cable", "fault")}
     ports = [antenna("transmit", 0, (0.0, 0.0, 0.0)), antenna("receive", 0, (0.1, 0.0, 0.0))]
     site = {
-        "carrier_hz": CARRIER, "seed": 1, "stages": [], "target": None, "emulated": {**table, "room": {"scatterers": 0}},
+        "carrier_hz": CARRIER, "seed": 1, "stages": [], "emulated": {**table, "room": {"scatterers": 0}},
         "radios": [radio("a", ports, 1, 1)],
     }  # fmt: skip
     cable = Cable(build(site, VirtualClock()), gain_db=40.0, attenuation_db=10.0, rate=15.36e6)
@@ -83,7 +83,7 @@ def doppler(emulated: Mapping[str, Any], where: str, tolerance: float) -> list[L
     lines = []
     for speed in (20.0, -20.0):
         site = {
-            "carrier_hz": CARRIER, "seed": 3, "stages": [], "target": None,
+            "carrier_hz": CARRIER, "seed": 3, "stages": [],
             "emulated": {**{k: v for k, v in emulated.items() if k not in ("room", "target", "cable", "fault")}, "room": {"scatterers": 0},
                          "target": {"position_m": [0.0, 0.0, 0.0], "speed_m_s": speed, "radius_m": RADIUS, "area_m2": 1e6}},
             "radios": [radio("a", [antenna("transmit", 0, (40.0, -30.0, 0.0))], 1, 0), radio("b", [antenna("receive", 0, (40.0, 30.0, 0.0))], 0, 1)],

@@ -55,7 +55,7 @@ def measure(site: Mapping[str, Any], rate: float, retained_db: float = NOTHING_D
     """The worst line of every quantity and device of a bench, and the error budget of each link. Nobody walks while it is sounded (an
     echo that moves bends every carrier), and faults of the table are left out."""
     emulated = {key: value for key, value in site["emulated"].items() if key not in ("fault", "target")}
-    world = build({**site, "target": None, "emulated": emulated}, VirtualClock())
+    world = build({**site, "targets": (), "emulated": emulated}, VirtualClock())
     hearing = [name for name in world.radios if _antennas(world, name, "receive")]
     for name in world.radios:
         _set(world, name, site["carrier_hz"], rate, 50.0)

@@ -64,7 +64,7 @@ def _lay(emulated: Mapping[str, Any]) -> Cable:
     rides = antenna("transmit", 0, (0.0, 0.0, 0.0), axis=[0.0, 1.0, 0.0], stage="rail", stage_axis="a", sign=1, offset_m=0.0)
     still = antenna("transmit", 1, (0.0, 0.0, 1.0))
     site = {
-        "carrier_hz": CARRIER, "seed": 1, "target": None, "emulated": {**table, "room": {"scatterers": 0}},
+        "carrier_hz": CARRIER, "seed": 1, "emulated": {**table, "room": {"scatterers": 0}},
         "stages": [{"name": "rail", "axes": {"a": axis}}],
         "radios": [radio("a", [rides, still], 2, 0), radio("b", [antenna("receive", 0, RECEIVER)], 0, 1)],
     }  # fmt: skip

@@ -29,7 +29,7 @@ def antenna(channel: int, offset: float, origin: list[float], transmits: bool, a
 
 
 SITE = {
-    "carrier_hz": 3.5e9, "seed": 1, "target": None, "emulated": {},
+    "carrier_hz": 3.5e9, "seed": 1, "emulated": {},
     "radios": [
         {"name": "ap", "serial": "emulated-ap", "part": "fmcomms5", "capability": capability(2, 2),
          "antennas": [antenna(0, -0.05, [0.0, 0.0, 2.0], True, "a"), antenna(1, 0.05, [0.0, 0.0, 2.0], True, "b")]},

@@ -122,7 +122,7 @@ SCENARIO_MISTAKES = [
     (
         [('name = "ap1"', 'name = "u1"')],
         "error[duplicate-name] my-lab/scenario.toml:9 array.u1.name: this name is taken\n"
-        '  found "u1", first used in line 5; fix: users and arrays need different names',
+        '  found "u1", first used in line 5; fix: users, arrays and cells need different names',
     ),
     (
         [("element_power_dbm = -20.0\n", "")],

@@ -40,7 +40,7 @@ def radio(name: str, y: float, axis: str | None = None) -> dict:
 
 SITE = {
     "carrier_hz": 3.5e9, "seed": 3, "emulated": {}, "radios": [radio("ap", 0.0, "x"), radio("u", 5.0)],
-    "target": {"position_m": [9.0, -4.0, 1.0], "position_std_m": 1.0, "speed_m_s": 1.0},
+    "targets": [{"name": "target", "position_m": [9.0, -4.0, 1.0], "position_std_m": 1.0, "speed_m_s": 1.0}],
     "stages": [{"name": "rail", "axes": {
         "x": {"steps_per_mm": 80.0, "travel_mm": [0.0, 1000.0], "speed_mm_s": 200.0, "acceleration_mm_s2": 2000.0, "start_mm": 0.0}
     }}],

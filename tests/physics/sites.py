@@ -62,7 +62,7 @@ def site(radios: list[dict], **more: Any) -> dict:
     """Devices are ideal but for their oscillators, and for what `emulated` says."""
     emulated = {"severity": 0.0, **(more.pop("emulated", None) or {})}
     emulated["oscillator"] = OSCILLATOR | emulated.get("oscillator", {})
-    return {"carrier_hz": CARRIER, "seed": 1, "radios": radios, "stages": [], "target": None, "emulated": emulated, **more}
+    return {"carrier_hz": CARRIER, "seed": 1, "radios": radios, "stages": [], "targets": [], "emulated": emulated, **more}
 
 
 def trial(seed: int = 1, emulated: dict | None = None, target: bool = True) -> dict:
@@ -76,7 +76,7 @@ def trial(seed: int = 1, emulated: dict | None = None, target: bool = True) -> d
             radio("u2", 0, 1, [11.0, -6.0, 1.5]),
         ],
         stages=[rail("rail1"), rail("rail2")],
-        target={"position_m": [9.0, -4.0, 1.0], "position_std_m": 2.0, "speed_m_s": 1.0} if target else None,
+        targets=[{"name": "target", "position_m": [9.0, -4.0, 1.0], "position_std_m": 2.0, "speed_m_s": 1.0}] if target else [],
         seed=seed,
         emulated=emulated,
     )

@@ -48,7 +48,8 @@ def test_the_medium_plays_a_wall_a_cable_and_a_pattern_as_the_reference_has_them
     rng = np.random.default_rng(1)
     room = with_room(scatterers=2, wall=[{"point_m": [0.0, 4.0, 0.0], "normal": [0, 1, 0], "reflection_db": -3.0}], pattern={"exponent": 1.5})
     cable = [{"from": "a.tx1", "to": "b.rx0", "gain_db": -60.0, "length_m": 3.0}]
-    bench = pair({"severity": 0.0, "receiver": QUIET, **room, "cable": cable}, target={"position_m": [5.0, -3.0, 0.5], "speed_m_s": 1.0})
+    walks = {"name": "target", "position_m": [5.0, -3.0, 0.5], "speed_m_s": 1.0}
+    bench = pair({"severity": 0.0, "receiver": QUIET, **room, "cable": cable}, targets=[walks])
     world = running(bench, {"a": waveform(rng, 2, 512)})
     world.radio("b").capture(4096, 1.0)
     tuned, first, _ = world.truth.windows("b")[-1]
@@ -152,11 +153,11 @@ def test_a_radio_hears_itself_through_a_random_matrix_of_the_mean_power_that_is_
 
 
 def test_points_of_a_target_share_its_cross_section():
-    target = {"position_m": [5.0, 3.0, 1.0], "speed_m_s": 0.0}
+    targets = [{"name": "target", "position_m": [5.0, 3.0, 1.0], "speed_m_s": 0.0}]
     emulated = with_room() | {"target": {"area_m2": 2.0, "radius_m": 0.0}}
-    one = world_of(emulated, target=target).truth.rays("a", "b")
+    one = world_of(emulated, targets=targets).truth.rays("a", "b")
     emulated["target"]["points_m"] = [[0.5, 0, 0], [-0.5, 0, 0]]
-    two = world_of(emulated, target=target).truth.rays("a", "b")
+    two = world_of(emulated, targets=targets).truth.rays("a", "b")
     assert two.gain.shape[0] == one.gain.shape[0] + 1
     for x, delay, gain in zip((5.5, 4.5), two.delay[1:, 0, 0], two.gain[1:, 0, 0]):
         legs = np.hypot(x, 3.0), np.hypot(x - 10.0, 3.0)

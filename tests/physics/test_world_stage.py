@@ -174,7 +174,7 @@ def test_homing_and_closing():
 
 def test_the_target_walks_its_circle_at_its_speed():
     plan = trial(3)
-    plan["target"] |= {"speed_m_s": 1.3}
+    plan["targets"][0] |= {"speed_m_s": 1.3}
     world = build(plan, VirtualClock())
     track = np.array([world.truth.target(Instant.of(s))[0] for s in np.arange(0, 20, 0.01)])
     centre = (track.max(axis=0) + track.min(axis=0)) / 2
@@ -189,7 +189,7 @@ def test_the_target_walks_its_circle_at_its_speed():
 def test_the_targets_centre_is_drawn_from_its_prior():
     centres = []
     for seed in range(300):
-        track = build(trial(seed), VirtualClock()).room.target.centre
+        track = build(trial(seed), VirtualClock()).room.targets["target"].walker.centre
         centres.append(track[:2] - [9.0, -4.0])
     assert np.std(centres, axis=0) == pytest.approx([2.0, 2.0], rel=0.15) and np.abs(np.mean(centres, axis=0)).max() < 0.5
     plan = trial(1, {"target": {"position_m": [5.0, 5.0, 1.0], "radius_m": 0.0}})

@@ -11,7 +11,7 @@ from hil.waveform import MeasuringFrame, Numerology, amplitude
 from sim_backend.world import build
 
 GRID = Numerology(RATE, 11.52e6)
-PRIOR = {"position_m": [9.0, -4.0, 1.0], "position_std_m": 2.0, "speed_m_s": 1.0}
+PRIOR = {"name": "target", "position_m": [9.0, -4.0, 1.0], "position_std_m": 2.0, "speed_m_s": 1.0}
 
 
 def bench(seed, emulated=None):
@@ -23,7 +23,7 @@ def bench(seed, emulated=None):
         for axis, x in zip("abcd", layout):
             each["axes"][axis]["start_mm"] = x * WAVELENGTH * 1e3
     radios = [radio("ap1", 4, 4, [0.0, 0.0, 2.0], stage="rail1"), radio("ap2", 4, 4, [0.0, -7.0, 2.0], stage="rail2"), sense]
-    return build(site(radios, stages=rails, target=PRIOR, seed=seed, emulated=emulated), VirtualClock())
+    return build(site(radios, stages=rails, targets=[PRIOR], seed=seed, emulated=emulated), VirtualClock())
 
 
 def precoder(world, name, user, rng):

@@ -41,7 +41,7 @@ def site(part: str, names: tuple[str, ...] = ("a",), channels: int | None = None
     radios = [radio_site(name, part, count, [10.0 * number, 0.0, 1.5]) for number, name in enumerate(names)]
     cables = [{"from": f"{name}.tx{n}", "to": f"{name}.rx{n}", "gain_db": cable_db} for name in names for n in range(count)]
     return {
-        "carrier_hz": 3.5e9, "seed": 1, "target": None, "stages": [], "radios": radios,
+        "carrier_hz": 3.5e9, "seed": 1, "stages": [], "radios": radios,
         "emulated": {"severity": 0.0, **({"cable": cables} if cable_db is not None else {}), **emulated},
     }  # fmt: skip
 

@@ -54,7 +54,7 @@ MINE = (
     "hil/crosscheck.py",
     "hil/files.py",
     "hil/profile.py",
-    "hil/scenario.py",
+    "hil/scenario",
     "hil/strict.py",
     "hil/tasks",
     "hil/testbed.py",
