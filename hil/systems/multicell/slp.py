@@ -99,10 +99,11 @@ def _within(p: Problem, x: NDArray[np.complex128] | None) -> NDArray[np.complex1
     """X scaled down to its powers."""
     if x is None:
         return None
-    over = np.max(p.spent(x, "slp") / p.power)
+    over = float(np.max(p.spent(x, "slp") / p.power))
     if p.element_power is not None:
-        over = max(over, np.max(np.mean(np.abs(x) ** 2, axis=-1) / p.element_power))
-    return x / np.sqrt(max(1.0, over * (1.0 + SAFE)))
+        over = max(over, float(np.max(np.mean(np.abs(x) ** 2, axis=-1) / p.element_power)))
+    scaled: NDArray[np.complex128] = x / np.sqrt(max(1.0, over * (1.0 + SAFE)))
+    return scaled
 
 
 def _mended(

@@ -125,12 +125,12 @@ class SensingCone(Cone):
         """First row of a new cone factor L Re(u_q^T R_lin conj(u_p)) >= 0."""
         of, heard = sight.parameters, sight.parameters @ start
         top = rows.triangle(-factor * np.real(heard @ heard.conj().T))
-        at = top
-        for q in range(len(of)):
-            for p in range(q + 1):
-                mixed = np.conj(heard[q])[:, None] * of[p] + np.conj(heard[p])[:, None] * of[q]
-                _complex(rows, np.array([[at]]), sight, factor * (1.0 if p == q else np.sqrt(2.0)) * mixed)
-                at += 1
+        q, p = np.tril_indices(len(of))
+        factors = factor * np.where(p == q, 1.0, np.sqrt(2.0))[:, None, None]
+        mixed = factors * (np.conj(heard[q])[..., None] * of[p][:, None] + np.conj(heard[p])[..., None] * of[q][:, None])
+        pair, response = np.nonzero(np.any(mixed, axis=1))
+        weight, row = mixed[pair, :, response], top + pair[:, None]
+        rows.put(row, sight.re[:, response].T, weight.real), rows.put(row, sight.im[:, response].T, -weight.imag)
         return top
 
     def _own(self, rows: Rows, row: int, sight: Sight, start: NDArray[np.complex128], factor: float) -> None:
