@@ -76,6 +76,23 @@ class FieldResponse(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Reflections:
+    """What is known of targets that several base stations light and hear, one target to a base station.
+
+    angle: (base station, target) radians from broadside at the base station, sine towards local x; angle_std of that. gain: (base station,
+    target) complex, base station n -> target m -> base station m, amplitude over amplitude. phase_std: (base station, target) radians of
+    its phase when a design is in force, infinite where nothing is known of it. noise: (base station,) watts per tone and receive element.
+    """
+
+    angle: NDArray[np.float64]
+    angle_std: NDArray[np.float64]
+    gain: NDArray[np.complex128]
+    phase_std: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Knowledge:
     """All a designer may know. Axes: (transmitter, user, ...), antennas in order along the rail.
 
@@ -95,6 +112,7 @@ class Knowledge:
     target: Estimate | None = None  # value (3,) metres in the world frame; the scenario's prior before the first echo
     moving: NDArray[np.float64] | None = None  # (transmitter, user) by how much what moves may be off, norm over root of antennas; in `radius`
     records: tuple[str, ...] = ()
+    reflections: Reflections | None = None  # where several base stations sense
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,3 +137,5 @@ class Design:
     steps: int = 0
     stopped: str = ""
     knowledge: int = -1  # version of the knowledge it was made from
+    mode: str = ""  # of a multi-cell design: cbf or comp, who sends what
+    sensing_std: NDArray[np.float64] | None = None  # (target,) radians, what bounds the standard deviation of its angle, worst view

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hil import interrupts
+from hil.adversary import Verdict
 from hil.errors import HilError, Infeasible, SafeState
 from hil.knowledge import Design
 from hil.loop.lab import Lab
@@ -178,3 +179,38 @@ class Course(ABC):
             if number > 0 and made.promised is not None:
                 self.promises.append(made.promised)
             yield made
+
+
+# -- words that rounds of all systems share ----------------------------------------------------------------------------------------------
+
+
+def say_decided(lab: Lab, design: Design, version: int | None, step: str, file: str) -> None:
+    """A `designed` event."""
+    lab.event(
+        "designed", version=version, step=step, objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
+        predicted=design.predicted, bound=design.bound, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped,
+    )  # fmt: skip
+
+
+def say_judged(lab: Lab, design: Design, version: int, verdict: Verdict) -> None:
+    """A `judged` event, and a warning where the adversary broke the promise."""
+    lab.event("judged", version=version, worst=verdict.worst_db, unit="dB", shortfall=verdict.shortfall_db, members=verdict.members,
+              pass_=verdict.passed)  # fmt: skip
+    if not verdict.passed:
+        lab.event("warned", id="promise-refuted", message=f"the adversary found a channel {verdict.shortfall_db:.2f} dB below the promise",
+                  device="", found=f"{verdict.worst_db:.2f} dB", allowed=f"{design.promised:.2f} dB")  # fmt: skip
+
+
+def user_row(made: Any, u: int, user: str, took: float) -> dict[str, Any]:
+    """What results.csv has of one user of a round, whatever the system."""
+    measured, design = made.measured_design, made.design
+    found, upper = measured.quality[u], float(measured.upper_db[u].min())
+    return {
+        "round": made.number, "designer": made.designer, "user": user, "version": measured.version,
+        "promised_db": None if design.promised_each is None else float(design.promised_each[u].min()),
+        "predicted_db": None if design.predicted_each is None else float(design.predicted_each[u].min()),
+        "measured_db": float(measured.worst_db[u]), "bound_db": design.bound, "bound_anywhere_db": design.bound_anywhere,
+        "std_db": float(measured.worst_std_db[u]), "upper_db": upper,
+        "shortfall_db": 0.0 if design.promised is None else max(0.0, design.promised - upper), "evm": found.evm, "rate_bit": found.rate,
+        "bit_errors": found.bit_errors.errors, "bits": found.bit_errors.of, "took_s": took,
+    }  # fmt: skip

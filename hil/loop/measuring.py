@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,16 +117,13 @@ def measure(
         one = taken[lab.user_radio[user]]
         found.append(_quality(lab, sounding, one, kept[one.name].capture, carriers[one.name], frames[lab.transmitters[u].name], u))
     lab.link.progress()
-    sinr, std = np.array([q.sinr_db for q in found]), np.array([q.std_db for q in found])
-    upper = sinr + ndtri(1.0 - (1.0 - CONFIDENCE) / sinr.size) * std
-    lows = [unbiased_minimum(s, d, rng) for s, d in zip(sinr, std)]
+    told = limits(found, rng)
     fix, surveyed = _locate(lab, sounding, design, taken, kept, frames, channels, prior, chains)
     lab.link.progress()
     lab.clock.charge("estimate")
-    measured = Measured(
-        version, tuple(found), sinr, std, upper, np.array([low for low, _ in lows]), np.array([spread for _, spread in lows]), fix, surveyed
-    )
-    _say(lab, design, measured)
+    measured = Measured(version, tuple(found), *told, fix, surveyed)
+    say_users(lab, design, measured)
+    _say_fix(lab, measured)
     return measured
 
 
@@ -173,6 +171,14 @@ def _quality(lab: Lab, sounding: Sounding, taken: Taken, capture: Capture, found
     channel = lab.user_channel[lab.users[user]]
     scale = float(receive_scale(lab.capability[taken.radio], taken.capture.gain_db)[channel])
     return quality.measure(capture, frame, found, scale=scale, channel=channel)
+
+
+def limits(found: Sequence[Quality], rng: np.random.Generator) -> tuple[NDArray[np.float64], ...]:
+    """(user, block) SINR, its standard deviation and upper limit, all users and blocks together; (user,) worst block and its deviation. dB."""
+    sinr, std = np.array([q.sinr_db for q in found]), np.array([q.std_db for q in found])
+    upper = sinr + ndtri(1.0 - (1.0 - CONFIDENCE) / sinr.size) * std
+    lows = [unbiased_minimum(s, d, rng) for s, d in zip(sinr, std)]
+    return sinr, std, upper, np.array([low for low, _ in lows]), np.array([spread for _, spread in lows])
 
 
 def unbiased_minimum(values: NDArray[np.float64], std: NDArray[np.float64], rng: np.random.Generator, draws: int = 2000) -> tuple[float, float]:
@@ -224,7 +230,8 @@ def _locate(lab, sounding, design, taken, kept, frames, channels, prior, chains)
     return fix, lab.survey(middle)
 
 
-def _say(lab: Lab, design: Design, measured: Measured) -> None:
+def say_users(lab: Lab, design: Design, measured: Any) -> None:
+    """A `measured` event for every user."""
     for u, user in enumerate(lab.users):
         found = measured.quality[u]
         each = {
@@ -237,6 +244,9 @@ def _say(lab: Lab, design: Design, measured: Measured) -> None:
             mean_rate_db=10.0 * np.log10(2.0**found.rate - 1.0), evm=found.evm, rate_bit=found.rate, bit_errors=found.bit_errors.errors,
             bits=found.bit_errors.of, equalised=some(found.equalised[:, payload_ranks(lab.numerology)]), **each,
         )  # fmt: skip
+
+
+def _say_fix(lab: Lab, measured: Measured) -> None:
     if measured.fix is not None:
         fix = measured.fix
         bound = fix.estimate.bound
@@ -255,6 +265,6 @@ def some(equalised: NDArray[np.complex128]) -> list[complex]:
     return [complex(value) for value in np.round(equalised.ravel()[::step][:SHOWN], 3)]
 
 
-def broken(design: Design, measured: Measured) -> bool:
+def broken(design: Design, measured: Any) -> bool:
     """Whether a promise was not kept: a simultaneous upper 99 % limit of some user and block lies below it."""
     return design.promised is not None and bool(np.min(measured.upper_db) < design.promised)

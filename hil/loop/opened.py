@@ -11,7 +11,7 @@ from typing import Any
 from hil.adversary import Verdict
 from hil.knowledge import Design
 from hil.loop.lab import Lab
-from hil.loop.trial import Round, Trial
+from hil.loop.trials import trial_of
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class OpenLab:
         self.scenario, self.testbed, self.seed, self.depth = scenario, testbed, seed, depth
         self.link, self.clock = link, clock
         self.record = run
-        self.trial = Trial(Lab(scenario, testbed, link, clock, run, seed, depth, survey), designer, baselines, **resumed)
-        self._rounds: Generator[Round, None, None] | None = None
+        self.trial = trial_of(Lab(scenario, testbed, link, clock, run, seed, depth, survey), designer, baselines, **resumed)
+        self._rounds: Generator[Any, None, None] | None = None
 
     @property
     def folder(self) -> Path:
         return self.record.folder
 
-    def rounds(self) -> Iterator[Round]:
+    def rounds(self) -> Iterator[Any]:
         self._rounds = self.trial.rounds()
         return self._rounds
 
@@ -76,7 +76,7 @@ class OpenLab:
         if self._rounds is not None:
             self._rounds.close()
 
-    def run(self) -> list[Round]:
+    def run(self) -> list[Any]:
         return self.trial.run()
 
     def design(self) -> Designed:

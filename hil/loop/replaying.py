@@ -17,7 +17,7 @@ from hil.errors import HilError, RecordError
 from hil.loop.lab import Lab
 from hil.loop.playback import RecordedClock, RecordedDesigner, recorded_link
 from hil.loop.resuming import Before
-from hil.loop.trial import Trial
+from hil.loop.trials import trial_of
 from hil.records import verifying
 from hil.records.reader import Run
 from hil.records.recomputing import Departure, Recomputing, Whole
@@ -85,10 +85,10 @@ def _session(run: Run, scenario: Scenario, testbed: Testbed, first: int, last: i
     link = recorded_link(run, testbed, first, last, hashes=hashes)
     started = run.of("started")[0]
 
-    def survey(at: Instant) -> NDArray[np.float64]:
-        """Where the target was, as somebody told the run."""
+    def survey(at: Instant, name: str = "target") -> NDArray[np.float64]:
+        """Where a target was, as somebody told the run."""
         told = [event["target"] for event in run.of("measured", lab.round, designer=lab.designer) if "target" in event]
-        return np.array(told[-1]["surveyed"], dtype=float)
+        return np.array([one for one in told if one.get("cell", "target") == name][-1]["surveyed"], dtype=float)
 
     surveyed = any(event.get("target", {}).get("surveyed") for event in run.of("measured"))
     lab = Lab(
@@ -101,7 +101,7 @@ def _session(run: Run, scenario: Scenario, testbed: Testbed, first: int, last: i
     before = Before(run.until(first), started["designer"]) if first else None
     stopped = None
     try:
-        Trial(lab, designer(started["designer"]), [designer(name) for name in started["baselines"]], before=before).run()
+        trial_of(lab, designer(started["designer"]), [designer(name) for name in started["baselines"]], before=before).run()
     except Whole:
         record.compare_fields()
     except HilError as error:

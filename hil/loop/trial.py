@@ -15,7 +15,7 @@ from hil.estimate.chains import ChainGains
 from hil.estimate.stillness import Looks
 from hil.knowledge import Design, Estimate, Knowledge
 from hil.loop import measuring
-from hil.loop.course import Course
+from hil.loop.course import Course, say_decided, say_judged, user_row
 from hil.loop.exploring import Explored, array_chains, explore, fit_paths, learn, say_map
 from hil.loop.lab import STILL, Lab
 from hil.loop.measuring import Measured
@@ -178,7 +178,7 @@ class Trial(Course):
         knowledge = self.know(None)
         design = self._design(designer, self.problem, knowledge)
         file, _ = lab.run.design(lab.round, designer.name, design, step="positions")
-        self._say_decided(design, None, "positions", file)
+        say_decided(lab, design, None, "positions", file)
         if self._standing is not None and design.promised is not None:
             worth = max(WORTH_DB, lab.scenario.rounds.stop_change_db)
             if design.promised - self._optimism < self._standing + worth:
@@ -203,24 +203,14 @@ class Trial(Course):
             self.problem.serving, design.promised, self._rng("adversary"), residual=self.problem.residual,
         )  # fmt: skip
 
-    def _say_decided(self, design: Design, version: int | None, step: str, file: str) -> None:
-        self.lab.event(
-            "designed", version=version, step=step, objective="sinr", unit=design.unit, better="up", file=file, promised=design.promised,
-            predicted=design.predicted, bound=design.bound, bound_anywhere=design.bound_anywhere, steps=design.steps, stopped=design.stopped,
-        )  # fmt: skip
-
     def _say_designed(self, design: Design, version: int, verdict: adversary.Verdict, knowledge: Knowledge) -> None:
         lab = self.lab
         assert knowledge.channel is not None and knowledge.radius is not None
         extras = {"version": version, "radius": knowledge.radius, "channel": knowledge.channel.value, "noise": knowledge.noise.value,
                   "worst_each": verdict.worst_each}  # fmt: skip
         file, _ = lab.run.design(lab.round, design.designer, design, extras)
-        self._say_decided(design, version, "precoders", file)
-        lab.event("judged", version=version, worst=verdict.worst_db, unit="dB", shortfall=verdict.shortfall_db, members=verdict.members,
-                  pass_=verdict.passed)  # fmt: skip
-        if not verdict.passed:
-            lab.event("warned", id="promise-refuted", message=f"the adversary found a channel {verdict.shortfall_db:.2f} dB below the promise",
-                      device="", found=f"{verdict.worst_db:.2f} dB", allowed=f"{design.promised:.2f} dB")  # fmt: skip
+        say_decided(lab, design, version, "precoders", file)
+        say_judged(lab, design, version, verdict)
 
     def _rng(self, purpose: str) -> np.random.Generator:
         """Of this seed, round, designer and purpose: a resumed run draws what an uninterrupted one would have."""
@@ -307,25 +297,16 @@ class Trial(Course):
     # -- record ----------------------------------------------------------------------------------------------------------------------------
 
     def rows(self, made: Round, took: float) -> None:
-        lab, measured, design = self.lab, made.measured_design, made.design
+        """A line for every user."""
+        lab, measured = self.lab, made.measured_design
         fix = measured.fix
         bound = None if fix is None or fix.estimate.bound is None else float(np.sqrt(np.trace(fix.estimate.bound[:2, :2])))
-        rows = []
-        for u, user in enumerate(lab.users):
-            found = measured.quality[u]
-            promised = None if design.promised_each is None else float(design.promised_each[u].min())
-            upper = float(measured.upper_db[u].min())
-            rows.append({
-                "round": made.number, "designer": made.designer, "user": user, "version": measured.version, "promised_db": promised,
-                "predicted_db": None if design.predicted_each is None else float(design.predicted_each[u].min()),
-                "measured_db": float(measured.worst_db[u]), "bound_db": design.bound, "bound_anywhere_db": design.bound_anywhere,
-                "std_db": float(measured.worst_std_db[u]), "upper_db": upper,
-                "shortfall_db": 0.0 if design.promised is None else max(0.0, design.promised - upper), "evm": found.evm,
-                "rate_bit": found.rate, "bit_errors": found.bit_errors.errors, "bits": found.bit_errors.of,
-                "target_error_m": measured.target_error, "target_crlb_m": bound, "moved": made.moved,
-                "movable": sum(array.elements for array in lab.transmitters if array.rail is not None), "took_s": took,
-            })  # fmt: skip
-        lab.run.results(rows)
+        movable = sum(array.elements for array in lab.transmitters if array.rail is not None)
+        lab.run.results([
+            user_row(made, u, user, took)
+            | {"target_error_m": measured.target_error, "target_crlb_m": bound, "moved": made.moved, "movable": movable}
+            for u, user in enumerate(lab.users)
+        ])  # fmt: skip
 
 
 def maxmin_problem(lab: Lab) -> Problem:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hil.knowledge import Design
 from hil.loop.trial import Trial
 
 HERE, THERE, BEST, SPREAD = (np.full((2, 4), value) for value in (0.0, 0.1, 0.2, 0.3))
@@ -24,10 +25,9 @@ def trial(*, standing=None, optimism=0.0, trusted=True, best=None, promised=20.0
     made.problem = SimpleNamespace(spread=SPREAD)
     made._standing, made._optimism, made._best, made._searched, made._expected = standing, optimism, best, None, None
     made._paths = {(0, 0): SimpleNamespace(above_threshold=trusted)}
-    design = SimpleNamespace(positions=THERE, promised=promised)
+    design = Design(np.zeros((2, 1, 4, 1)), THERE, promised=promised)
     made.know = lambda channel: None
     made._design = lambda *_: design
-    made._say_decided = lambda *_: None
     made.said = said
     return made
 

@@ -1,0 +1,174 @@
+"""Multi-cell designs of a whole band: one narrow-band problem for every block of tones, made of what is known, and its answers as one design.
+
+Blocks share the power of an element as they share tones. A block's channel is the mean over its tones; how far single tones lie from it is
+added to the radius of its ball, so a promise holds on each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.errors import Infeasible, InputError
+from hil.knowledge import Design, Knowledge, Reflections
+from hil.systems.multicell import worst_case
+from hil.systems.multicell.problem import Kind, Mode, Precoding, Problem
+from hil.systems.multicell.solve import design
+from hil.units import to_db
+
+SURE_PHASE = np.radians(20.0)  # below this standard deviation the phases of echoes are used as they are
+SURE_ANGLE = 0.1  # of the width of a beam: below this an angle is used as it is
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """What is asked of a multi-cell designer. Frozen.
+
+    cells: (user,) its base station. block_of_tone: (tone,). element_power_w: (base station, antenna) watts, caps on sum over tones of |w|^2.
+    transmit_place, receive_place: (antenna,) wavelengths along the arrays. length: OFDM symbols that a look at the targets takes. asked:
+    SINR that every user and block is promised, linear, after what the chains of both ends add (residual, EVM^2). coherent: whether base
+    stations share reference and start, so that multipoint can be thought of.
+    """
+
+    cells: NDArray[np.int64]
+    block_of_tone: NDArray[np.int64]
+    element_power_w: NDArray[np.float64]
+    transmit_place: NDArray[np.float64]
+    receive_place: NDArray[np.float64]
+    length: int
+    asked: float
+    residual: float = 0.0
+    coherent: bool = False
+    positions: NDArray[np.float64] | None = None
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def __post_init__(self) -> None:
+        shape = (int(np.max(self.cells)) + 1, len(self.transmit_place))
+        if self.element_power_w.shape != shape or not np.all(self.element_power_w > 0.0):
+            raise InputError("power-cap", "one positive cap per (base station, antenna)", found=str(self.element_power_w.shape), allowed=str(shape))
+        if not 0.0 < self.asked < 1.0 / max(self.residual, 1e-30):
+            limit = "no limit" if self.residual <= 0.0 else f"{to_db(1.0 / self.residual):.1f} dB, the chains' own error"
+            raise InputError("asked", "this SINR cannot be asked for", key="design.asked_db", found=f"{to_db(self.asked):.1f} dB",
+                             allowed=f"below {limit}")  # fmt: skip
+
+    @property
+    def stations(self) -> int:
+        return self.element_power_w.shape[0]
+
+    @property
+    def antennas(self) -> int:
+        return self.element_power_w.shape[1]
+
+    @property
+    def blocks(self) -> int:
+        return int(self.block_of_tone.max()) + 1
+
+    @cached_property
+    def tones(self) -> NDArray[np.float64]:
+        """(block,) tones in each block."""
+        return np.bincount(self.block_of_tone, minlength=self.blocks).astype(float)
+
+    def without_residual(self, sinr: float) -> float:
+        """The linear SINR to design for: what the chains add then leaves `sinr`."""
+        return sinr * (1.0 + self.residual) / (1.0 - self.residual * sinr)
+
+    def with_residual(self, sinr: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Linear SINRs with the chains' own error in them."""
+        return sinr / (1.0 + self.residual * (1.0 + sinr))
+
+    def problems(self, knowledge: Knowledge) -> Iterator[Problem]:
+        """The narrow-band problem of every block, watts per tone."""
+        channel, radius = knowledge.channel, knowledge.radius
+        if channel is None or radius is None or knowledge.reflections is None:
+            raise InputError("knowledge", "a multi-cell design needs channels, their sets and what is known of the targets")
+        tones = channel.value[..., 0, :]  # (base station, user, tone, antenna)
+        share = self.element_power_w / len(self.block_of_tone)
+        for block in range(self.blocks):
+            mine = tones[:, :, self.block_of_tone == block]
+            mean = mine.mean(2)
+            off = np.linalg.norm(mine - mean[:, :, None], axis=-1).max(-1)
+            yield seen_by(
+                knowledge.reflections,
+                Problem(
+                    mean, self.cells, radius[..., block] + off, knowledge.noise.value, share.sum(1), knowledge.reflections.angle,
+                    knowledge.reflections.gain, knowledge.reflections.noise, self.transmit_place, self.receive_place, self.length,
+                    element_power=share, rng=self.rng,
+                ),
+            )  # fmt: skip
+
+    def check(self, made: Design) -> None:
+        """InputError when a design is malformed or exceeds a cap."""
+        w = np.asarray(made.precoders)
+        shape = (self.stations, self.blocks, self.antennas, len(self.cells))
+        if w.shape != shape or not np.all(np.isfinite(w)):
+            raise InputError("design-shape", "precoders (base station, block, antenna, stream), finite", where=made.designer, found=str(w.shape),
+                             allowed=str(shape))  # fmt: skip
+        spent = np.einsum("b,abns->an", self.tones, np.abs(w) ** 2)
+        if np.max(spent / self.element_power_w) > 1.0 + 1e-9:
+            a, n = np.unravel_index(int(np.argmax(spent / self.element_power_w)), spent.shape)
+            raise InputError("power-cap", f"base station {a} antenna {n} exceeds its cap", where=made.designer, found=f"{spent[a, n]:.6e} W",
+                             allowed=f"{self.element_power_w[a, n]:.6e} W")  # fmt: skip
+
+
+def seen_by(reflections: Reflections, problem: Problem) -> Problem:
+    """The problem with every view of the targets that cannot be excluded: phases not known, angles not sure."""
+    width = 1.0 / np.ptp(problem.transmit_place) if problem.antennas > 1 else np.inf
+    if np.max(2.0 * reflections.angle_std) > SURE_ANGLE * width:
+        problem = problem.angle_robust(reflections.angle_std)
+    return problem.phase_robust() if np.max(reflections.phase_std) > SURE_PHASE else problem
+
+
+@dataclass(frozen=True)
+class Cellular:
+    """A designer of the whole band: (band, knowledge) -> Design. heeds_sets: for every channel in the sets, or for the estimate alone."""
+
+    mode: Mode
+    kind: Kind = "blp"
+    heeds_sets: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{'' if self.heeds_sets else 'nominal-'}{self.mode}-{self.kind}"
+
+    @property
+    def coherent(self) -> bool:
+        """Whether base stations must be in phase for it."""
+        return self.mode == "comp"
+
+    def apart(self) -> Cellular:
+        """What is designed when base stations are not in phase."""
+        return replace(self, mode="cbf")
+
+    def __call__(self, problem: Band, knowledge: Knowledge) -> Design:
+        """Raises Infeasible, with what could be promised, when a block cannot have what is asked."""
+        made: list[Precoding] = []
+        worst, nominal = [], []
+        for one in problem.problems(knowledge):
+            found = design(one if self.heeds_sets else one.nominal(), self.mode, self.kind, asked=problem.without_residual(problem.asked))
+            if found.status == "infeasible" or found.waveform is None:
+                raise self._infeasible(problem, found)
+            made.append(found)
+            worst.append(worst_case.sinr(one, self.mode, found.waveform))
+            nominal.append(worst_case.sinr(one.nominal(), self.mode, found.waveform))
+        w = np.stack([one.waveform for one in made], axis=1)
+        with np.errstate(divide="ignore"):
+            promised, predicted = (10.0 * np.log10(problem.with_residual(np.array(each).T)) for each in (worst, nominal))
+        t = sum(tones * one.t for tones, one in zip(problem.tones, made))
+        steps = sum(len(one.history) for one in made)
+        return Design(
+            w, np.array(problem.positions), promised=float(promised.min()), predicted=float(predicted.min()), promised_each=promised,
+            predicted_each=predicted, designer=self.name, steps=steps, stopped=made[0].stopped, knowledge=knowledge.version, mode=self.mode,
+            sensing_std=1.0 / np.sqrt(np.maximum(t, 1e-300)),
+        )  # fmt: skip
+
+    def _infeasible(self, problem: Band, found: Precoding) -> Infeasible:
+        best = None if not found.achievable else float(to_db(problem.with_residual(np.array(found.achievable))))
+        said = "nothing" if best is None else f"{best:.1f} dB"
+        return Infeasible(
+            f"no {self.mode.upper()} precoder promises every user {to_db(problem.asked):.1f} dB for all channels in the sets", achievable=best,
+            found=f"at most {said}", fix="ask for less, or give more power, or sound longer",
+        )  # fmt: skip
