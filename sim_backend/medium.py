@@ -14,7 +14,7 @@ import itertools
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -26,7 +26,7 @@ from sim_backend.history import Airing, Tuning
 from sim_backend.kernels import BLOCK
 from sim_backend.paths import Rays
 from sim_backend.tables import Table, element_spectra, tabulated
-from sim_backend.window import Window, course
+from sim_backend.window import Looks, Window, course
 
 Kept = TypeVar("Kept")
 Floats = NDArray[np.float64]
@@ -47,10 +47,10 @@ class Scene(Protocol):
     def place(self, transmitter: str, receiver: str, at: Instant) -> Hashable:
         """A key of the geometry of both: equal keys, equal static rays."""
 
-    def static(self, transmitter: str, receiver: str, at: list[Instant]) -> Rays:
+    def static(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         """Rays of all that stands still while the antennas do, one leading axis for the instants."""
 
-    def moving(self, transmitter: str, receiver: str, at: list[Instant]) -> Rays:
+    def moving(self, transmitter: str, receiver: str, at: Sequence[Instant]) -> Rays:
         """Rays of all that moves by itself."""
 
 
@@ -75,15 +75,17 @@ class Medium:
         self, tuning: Tuning, airings: Iterable[Airing], first: int, out_re: NDArray[np.float32], out_im: NDArray[np.float32]
     ) -> None:
         """Add what the antennas hear, (antenna, sample) in square-root watts, from receiver tick `first`, whole blocks."""
-        window = Window.of(tuning, first, out_re.shape[1] // BLOCK)
-        ends = window.instants()
-        heard = [a for a in airings if a.channels.size and a.overlaps(ends[0].after(-1e-3), ends[-1])]
+        blocks = out_re.shape[1] // BLOCK
+        begins, ends = (tuning.oscillator.tick(tick, tuning.rate).after(late) for tick, late in ((first, -1e-3), (first + blocks * BLOCK, 1e-6)))
+        heard = [a for a in airings if a.channels.size and a.overlaps(begins, ends)]
+        if not heard:
+            return
+        window = Window.of(tuning, first, blocks)
         noisy = tuning.phase_noise[1] > 0.0 or any(airing.phase_noise[1] > 0.0 for airing in heard)
         receiver = self._unsteadiness(tuning, window) if noisy else np.zeros(0, np.float32)
-        looks = window.stations, [tuning.oscillator.tick(block * BLOCK, tuning.rate) for block in window.every(PLAN)]
-        instants = [*looks[0], *looks[1]]  # one list for all, which the scene answers once
+        instants = window.looks(tuning, PLAN)  # the same for all, which the scene answers once
         parts = [part for airing in heard for part in self._parts(tuning, airing, window, instants, receiver, out_re, out_im)]
-        for at in range(0, len(ends) - 1, STRETCH):  # short enough for the nearest memory to hold what all add to
+        for at in range(0, blocks, STRETCH):  # short enough for the nearest memory to hold what all add to
             for begin, end, play in parts:
                 low, high = max(begin, at), min(end, at + STRETCH)
                 if low < high:
@@ -94,7 +96,7 @@ class Medium:
         tuning: Tuning,
         airing: Airing,
         window: Window,
-        instants: list[Instant],
+        instants: Looks,
         receiver: NDArray[np.float32],
         out_re: NDArray[np.float32],
         out_im: NDArray[np.float32],
@@ -105,7 +107,7 @@ class Medium:
         relation = self._related(tuning, airing, window, cells, window.whole, window.fraction)
         gate = self._gate(airing, tuning)
         count = window.station_whole.size
-        runs = self._stretches(airing, tuning, window, instants[:count])
+        runs = self._stretches(airing, tuning, window)
         walking = scene.moving(*pair, instants)
         rays = {False: walking}  # and, where antennas move, all rays together
         if any(still is None for _, _, still in runs):
@@ -184,17 +186,18 @@ class Medium:
 
         return self._kept(("gate", airing.number, airing.stop, *_tuned(tuning)), build, lambda _: 64)
 
-    def _stretches(self, airing: Airing, tuning: Tuning, window: Window, stations: list[Instant]) -> list[tuple[int, int, Still | None]]:
+    def _stretches(self, airing: Airing, tuning: Tuning, window: Window) -> list[tuple[int, int, Still | None]]:
         """Runs of blocks (begin, end, key) with one table each; key None where an antenna moves. They change at stations."""
 
         def age(at: Instant) -> int:
             return math.floor(max(0.0, at.since(airing.start)) / AGE_S)
 
         pair, blocks = (airing.radio, tuning.radio), window.whole.size - 1
-        if not self._scene.moves_within(*pair, stations[0], stations[-1]) and age(stations[0]) == age(stations[-1]):
-            return [(0, blocks, (self._scene.place(*pair, stations[0]), age(stations[0])))]
+        first, last = window.station(0), window.station(-1)
+        if not self._scene.moves_within(*pair, first, last) and age(first) == age(last):
+            return [(0, blocks, (self._scene.place(*pair, first), age(first)))]
         runs: list[tuple[int, int, Still | None]] = []
-        for number, (before, after) in enumerate(itertools.pairwise(stations)):
+        for number, (before, after) in enumerate(itertools.pairwise(window.stations)):
             key = None if self._scene.moves_within(*pair, before, after) else (self._scene.place(*pair, before), age(before))
             begin, end = (min(max(0, n * window.stride - window.offset), blocks) for n in (number, number + 1))
             if runs and runs[-1][2] == key:

@@ -133,6 +133,8 @@ class Receiver:
             before = self._book[i - 1].tuning if i else None
             marks = [mark for mark in marks if mark[0] < entry.tick]
             marks += [(entry.tick + late, entry, tuning) for late, tuning in _settling(before, entry.tuning)]
+        if not self._world.faults.all(self._name, *LO_KINDS):
+            return marks
         rate = marks[0][2].rate
         begin, until = (marks[0][2].oscillator.tick(tick, rate) for tick in (first - PIPELINE, end))
         for edge in self._world.faults.edges(self._name, LO_KINDS, begin, until):

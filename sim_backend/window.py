@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,9 @@ class Window(NamedTuple):
     def instant(self, end: int) -> Instant:
         return Instant(int(self.whole[end]), float(self.fraction[end]))
 
+    def station(self, number: int) -> Instant:
+        return Instant(int(self.station_whole[number]), float(self.station_fraction[number]))
+
     @property
     def stations(self) -> list[Instant]:
         return [Instant(int(w), float(f)) for w, f in zip(self.station_whole, self.station_fraction)]
@@ -65,6 +69,10 @@ class Window(NamedTuple):
         first = self.first // BLOCK
         last = first + self.whole.size - 2
         return [block for start in range(first // blocks * blocks, last + 1, blocks) for block in (start, start + self.stride)]
+
+    def looks(self, tuning: Tuning, every: int) -> Looks:
+        """Where the scene is looked at: at stations, and for every stretch of `every` blocks."""
+        return Looks(self, tuning, self.every(every))
 
     def between(self, values: NDArray[Any], station: int, begin: int, end: int) -> NDArray[Any]:
         """What was found at stations, the first of them number `station`, at the ends of blocks [begin, end], straight in between."""
@@ -84,6 +92,27 @@ class Window(NamedTuple):
         first = int(self.whole[0]) * grid + math.floor((self.fraction[0] - lag) * grid) - 1
         last = int(self.whole[-1]) * grid + math.ceil(self.fraction[-1] * grid) + 2
         return phasenoise.track(key, rms, first, last - first + 1), first
+
+
+class Looks(Sequence[Instant]):
+    """Instants, worked out when one of them is asked for. In many scenes nothing moves, and nobody does."""
+
+    def __init__(self, window: Window, tuning: Tuning, blocks: list[int]) -> None:
+        self._window, self._tuning, self._blocks = window, tuning, blocks
+
+    @cached_property
+    def _all(self) -> list[Instant]:
+        oscillator, rate = self._tuning.oscillator, self._tuning.rate
+        return [*self._window.stations, *(oscillator.tick(block * BLOCK, rate) for block in self._blocks)]
+
+    def __len__(self) -> int:
+        return self._window.station_whole.size + len(self._blocks)
+
+    def __getitem__(self, which: Any) -> Any:
+        return self._all[which]
+
+    def __iter__(self) -> Iterator[Instant]:
+        return iter(self._all)
 
 
 def course(oscillator: Oscillator, first: int, count: int) -> Floats:

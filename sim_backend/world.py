@@ -33,6 +33,7 @@ from sim_backend.oscillator import Oscillator, draw
 from sim_backend.radio import PHASE_EVENTS, Radio
 from sim_backend.scene import Fittings, Room, antennas, draw_scatterers, draw_targets
 from sim_backend.settings import Emulated
+from sim_backend.sharing import join
 from sim_backend.stage import Stage, journey, neighbours
 from sim_backend.truth import Truth
 from sim_backend.wiring import Cable
@@ -41,7 +42,7 @@ MEMORY_S = 30.0  # how long ended transmissions and moves are remembered
 AT_HAND_S = 0.5  # how long their spectra are kept
 BATCH = 512  # blocks evaluated at once
 FRONTS = 4096  # receive chains kept
-ALONE = 1 << 17  # samples of all channels together that one thread digitises as fast as several
+ALONE = 1 << 16  # samples of all channels together that one thread digitises as fast as several
 
 
 class World:
@@ -215,8 +216,8 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     offset_m, stage, stage_axis, sign, gain_dbi]];
     stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm, carriage_mm (default 0)},
     settle_ms (how long a move waits, default 120), approach ("+", "-" or None), homed (default True)];
-    targets [name, position_m, position_std_m, speed_m_s, area_m2]; emulated: the table of `settings.Emulated`, whose seed
-    draws the imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
+    targets [name, position_m, position_std_m, speed_m_s, area_m2]; shared [radios (names), reference, trigger (booleans, see
+    `sharing`)]; emulated: the table of `settings.Emulated`, whose seed draws the imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
     """
     emulated = Emulated.parse(site.get("emulated") or {})
     seed = int(site.get("seed", 1))
@@ -238,13 +239,17 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
         for side, own in (("transmit", emulated.transmitter), ("receive", emulated.receiver)):
             channels = room.channels(item["name"], side)
             room.chain_delays[item["name"], side] = transmit.chain_delay(own.chain, emulated.seed, item["name"], side, channels)
-    oscillators = {radio["name"]: draw(emulated.oscillator, emulated.seed, radio["name"]) for radio in site["radios"]}
+    drawn = {radio["name"]: draw(emulated.oscillator, emulated.seed, radio["name"]) for radio in site["radios"]}
+    oscillators, triggers = join(site.get("shared", ()), drawn, emulated.site_drift, room.carrier, emulated.seed)
     world = World(clock, seed, emulated, room, oscillators)
     for item in site["radios"]:
         plain = {"part": item.get("part", ""), "serial": item.get("serial", "")} | dict(item["capability"])
-        capability = Capability(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
         name, events = item["name"], item.get("phase_events", PHASE_EVENTS[:3])
-        world._radios[name] = Radio(world, name, with_bits(capability, emulated.receiver.bits), oscillators[name], events)
+        if name in triggers:
+            plain["start"] = "triggered"
+        capability = Capability(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
+        capability = with_bits(capability, emulated.receiver.bits)
+        world._radios[name] = Radio(world, name, capability, oscillators[name], events, triggers.get(name))
     for name, item in stages.items():
         world._journeys[name] = journeys[name]
         world._stages[name] = Stage(world, item, journeys[name], neighbours(site["radios"], item))

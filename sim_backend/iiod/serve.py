@@ -11,6 +11,7 @@ still computed, and where the target is can be asked by the machine's clock all 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -63,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN if told.parent else lambda *_: ending.set())  # Ctrl-C is the parent's to handle
     site = json.loads(Path(told.site).read_text())
     warm_up(site)
+    gc.freeze()  # what is there now stays: no collection need look at it again
+    gc.set_threshold(10_000)
     with Daemon(site, host=told.host, port=told.port, free_run=told.free_run, patient=told.patient) as daemon:
 
         def stopped() -> bool:
