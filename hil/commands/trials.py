@@ -68,7 +68,7 @@ def design(parameters: Parameters, seed: np.random.SeedSequence) -> dict[str, An
         verdict = made.verdict
         return {
             "infeasible": False, "unit": made.design.unit, "promised": made.promised, "predicted": made.predicted, "bound": made.bound,
-            "worst": float(verdict.worst), "kept": bool(verdict.passed), "took_s": made.took_s,
+            "worst": float(verdict.worst_db), "kept": bool(verdict.passed), "took_s": made.took_s,
         }  # fmt: skip
 
 

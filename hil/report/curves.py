@@ -112,11 +112,10 @@ def _legend(fig: Figure, looks: dict[str, dict[str, Any]], rows: Sequence[Sequen
 
     for row in rows:
         handles = [Line2D([], [], **looks[label]) for label in row]
-        legend = fig.legend(
+        fig.legend(
             handles, row, loc="upper left", bbox_to_anchor=(0.004, top), ncols=len(row), columnspacing=1.3, handlelength=2.2,
             handletextpad=0.5, borderaxespad=0.0, borderpad=0.2,
         )  # fmt: skip
-        fig.add_artist(legend)
         top -= 0.21 / height
     return top - 0.04 / height
 
