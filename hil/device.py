@@ -48,7 +48,7 @@ class Capability:
     bits: int
     transmit_full_scale_dbm: float  # power of a full-scale complex tone at the antenna port, 0 dB attenuation
     receive_full_scale_dbm: float  # port power of a full-scale complex tone at 0 dB gain; falls dB for dB with gain
-    start: str = "arbitrary"  # arbitrary: a capture begins anywhere in the cyclic transmission; timed: on the device's clock
+    start: str = "arbitrary"  # of a transmission: arbitrary; timed: on the device's clock; triggered: with others, by an edge that comes by cable
     reports_first_sample: bool = False
     reports_loss: bool = False
     switch_gap_s: float = 2e-3  # silence between two versions

@@ -129,6 +129,15 @@ def _wander(rng: np.random.Generator) -> NDArray[np.float64]:
     return _lines(frequency, 2 * np.pi * frequency * np.sqrt(2 * power * rng.exponential(size=low.size)), rng)
 
 
+def random_walk(rms: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Lines of a time error that walks: its change over t has the rms `rms` sqrt(t) seconds, for t from 0.05 to a thousand seconds.
+
+    White frequency noise S_y = h0 makes E[(x(s + t) - x(s))^2] = h0 t/2.
+    """
+    low, high, frequency = _bins(1e-4, 100.0, rng)
+    return _lines(frequency, np.sqrt(2 * (2 * rms**2) * (high - low) * rng.exponential(size=low.size)), rng)
+
+
 def _bins(least: float, most: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], ...]:
     edges = np.geomspace(least, most, round(PER_DECADE * math.log10(most / least)) + 1)
     low, high = edges[:-1], edges[1:]

@@ -23,6 +23,7 @@ from sim_backend.history import Airing, Program, Tuning
 from sim_backend.oscillator import Oscillator
 from sim_backend.reception import Receiver, Tuned
 from sim_backend.ring import Ring
+from sim_backend.sharing import Trigger
 
 if TYPE_CHECKING:
     from sim_backend.world import World
@@ -40,11 +41,12 @@ class Radio:
     """One front end. Channels share one oscillator; transmit and receive synthesisers draw a phase each at every retune."""
 
     def __init__(
-        self, world: World, name: str, capability: Capability, oscillator: Oscillator, phase_events: Iterable[str] = PHASE_EVENTS[:3]
-    ) -> None:
+        self, world: World, name: str, capability: Capability, oscillator: Oscillator, phase_events: Iterable[str] = PHASE_EVENTS[:3],
+        trigger: Trigger | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self._world, self._capability, self._oscillator = world, capability, oscillator
-        self._phase_events = frozenset(phase_events)
+        self._phase_events, self._trigger = frozenset(phase_events), trigger
         self._lock = threading.RLock()
         self._setting: Setting | None = None  # as read back
         self._really: Setting | None = None  # as it is
@@ -195,6 +197,8 @@ class Radio:
         with self._lock:
             self._mutes += 1
             self._version = None
+            if self._trigger is not None:
+                self._trigger.release(self.name)
             transmission.stop(self._airings, self._world.clock.now())
 
     def close(self) -> None:
@@ -273,8 +277,9 @@ class Radio:
 
     def _start(self, program: Program, setting: Setting) -> list[Airing]:
         now, rate = self._world.clock.now(), int(setting.sample_rate_hz)
-        oscillator = self._oscillator
-        tick = self._oscillator_now.next_tick(now, rate) + transmission.PIPELINE
+        oscillator, present = self._oscillator, self._oscillator_now
+        tick = present.next_tick(now, rate)
+        first = tick if self._trigger is None else present.next_tick(self._trigger.start(self.name, program.version, now), rate)
         channels = self._world.channels(self.name, "transmit")
         full_scale = self._capability.transmit_full_scale_dbm
         whole = Airing(
@@ -285,8 +290,8 @@ class Radio:
             oscillator=oscillator,
             carrier=int(setting.carrier_hz) + self._off_hz,
             rate=rate,
-            first_tick=tick,
-            start=self._oscillator_now.tick(tick, rate),
+            first_tick=first + transmission.PIPELINE,
+            start=present.tick(max(tick, first) + transmission.PIPELINE, rate),
             phase=self._phase("transmit"),
             chains=self._world.chains(self.name, setting.attenuation_db, self._phases),
             phase_noise=self._world.phase_noise(self.name, "transmit"),

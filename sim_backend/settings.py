@@ -86,6 +86,7 @@ _KEYS: Mapping[str, Mapping[str, Key]] = {
         "spread_ppm": _number(0.0, 1000.0),
         "clock_offset_ns": _number(0.0, 1e9),
         "phase_noise_deg": _number(0.0, 30.0, 0.45),
+        "site_drift_rad": _number(0.0, 1000.0, 0.01, "times"),
         "shared_lo": _SWITCH,
     },
     "transmitter": {
@@ -203,6 +204,7 @@ class Emulated:
     severity: float
     oscillator: Table  # class, spread_ppm, clock_offset_ns, as `oscillator.draw` reads them
     phase_noise: float  # radians rms
+    site_drift: float  # radians rms after one second between two radios on one reference; grows as the square root of time
     shared_lo: bool  # transmit and receive synthesiser of a device are one
     transmitter: Transmitter
     receiver: Receiver
@@ -245,6 +247,7 @@ class Emulated:
             severity=severity,
             oscillator=_oscillator(written["oscillator"], severity),
             phase_noise=math.radians(part["oscillator"]["phase_noise_deg"] if severity else written["oscillator"].get("phase_noise_deg", 0.0)),
+            site_drift=part["oscillator"]["site_drift_rad"],
             shared_lo=part["oscillator"]["shared_lo"],
             transmitter=Transmitter(
                 _amplitude(transmitter["iq_image_dbc"]), _amplitude(transmitter["leakage_dbc"]), transmitter["attenuator_error_db"],

@@ -216,8 +216,9 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
     offset_m, stage, stage_axis, sign, gain_dbi]];
     stages [name, axes {axis: steps_per_mm, travel_mm, speed_mm_s, acceleration_mm_s2, start_mm, carriage_mm (default 0)},
     settle_ms (how long a move waits, default 120), approach ("+", "-" or None), homed (default True)];
-    targets [name, position_m, position_std_m, speed_m_s, area_m2]; shared [radios (names), reference, trigger (booleans, see
-    `sharing`)]; emulated: the table of `settings.Emulated`, whose seed draws the imperfections of the devices. ValueError for an [emulated] key or value that cannot be.
+    targets [name, position_m, position_std_m, speed_m_s, area_m2]; shared [radios (names), reference, trigger (booleans, see `sharing`)];
+    emulated: the table of `settings.Emulated`, whose seed draws the imperfections of the devices. ValueError for an [emulated] key or
+    value that cannot be.
     """
     emulated = Emulated.parse(site.get("emulated") or {})
     seed = int(site.get("seed", 1))

@@ -56,8 +56,8 @@ def _array(scenario: Scenario, source: Source, index: int, key: str, role: str, 
     if found is None:
         return [_unknown(source, "array", name, able, path)]
     if found.role != role:
-        allowed = ", ".join(able) or "none of that role yet"
-        return [source.error("wrong-role", f'an array with role = "{role}" is wanted', *path, found=f'"{name}", role "{found.role}"', allowed=allowed)]
+        said, allowed = f'"{name}", role "{found.role}"', ", ".join(able) or "none of that role yet"
+        return [source.error("wrong-role", f'an array with role = "{role}" is wanted', *path, found=said, allowed=allowed)]
     return _once(source, name, path, taken)
 
 
