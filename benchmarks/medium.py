@@ -21,6 +21,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.fft
 
+from benchmarks.turns import interleaved
 from hil.clock import VirtualClock
 from hil.device import Move, Setting
 from sim_backend import noise, oracle
@@ -173,17 +174,6 @@ def noisy(out: np.ndarray) -> np.ndarray:
 def best(call: Callable[[], object], times: int) -> float:
     """Least processor seconds of this thread, so that a busy machine says nearly the same."""
     return min(interleaved([call], times))
-
-
-def interleaved(calls: list[Callable[[], object]], times: int) -> list[float]:
-    """Least processor seconds of each, in turn."""
-    spent = [float("inf")] * len(calls)
-    for _ in range(times):
-        for i, call in enumerate(calls):
-            begin = time.thread_time()
-            call()
-            spent[i] = min(spent[i], time.thread_time() - begin)
-    return spent
 
 
 def error_db(world: World, window: Window, count: int, phase_noise: bool) -> float:

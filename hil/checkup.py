@@ -24,6 +24,9 @@ HEARD_DB = 10.0  # a tone this far above what is there without it is heard
 LINE_DB = 15.0  # above the strongest that noise makes: a line of its own
 BLOCKS, BLOCK_S, MOST_SAMPLES = 10, 0.05, 1 << 21  # of each half of a row of captures; of all channels of one
 WIDEST_PPM = 100.0  # between two radios
+ROWS, ROWS_S = 4, 10.0  # of captures to tell a sample clock by, at most, and none begins later
+RATE_OFF = 0.05  # a wrong decimation is off by far more, a wrong crystal by far less than a host can tell
+STEADY = 0.01  # rows that agree so well were not made by a host that has too much to do
 
 Verdict = Literal["ok", "WARN", "FIX", "-"]
 
@@ -187,6 +190,31 @@ def pace(radio: Radio, clock: Clock, rate_hz: float) -> Pace:
     delays = [one.since(begin) - index * block / rate_hz for index, one in enumerate(clocks) if one is not None]
     late = (min(delays[BLOCKS:]) - min(delays[:BLOCKS])) / (BLOCKS * block / rate_hz)
     return Pace(rate_hz / (1.0 + late), len(row) * block / moved, lost, len(row))
+
+
+def paces(radio: Radio, clock: Clock, rate_hz: float) -> list[Pace]:
+    """Rows of captures, until one has the rate that is expected or lost samples, or there are enough of them."""
+    begin, found = clock.now(), list[Pace]()
+    while len(found) < ROWS and clock.now().since(begin) < ROWS_S:
+        found.append(pace(radio, clock, rate_hz))
+        if not abs(found[-1].rate_hz / rate_hz - 1.0) >= RATE_OFF:
+            break
+    return found
+
+
+def sample_clock(what: str, rows: Sequence[Pace], rate_hz: float) -> Finding:
+    """The verdict on rows of captures. A host that is busy reads late, or opens a stream anew, as it happens: what it makes of a clock differs
+    from row to row. Only rows that are off alike speak of the clock."""
+    rates, wanted = [row.rate_hz for row in rows], f"{rate_hz / 1e6:g} MS/s"
+    if math.isnan(rates[-1]):
+        return Finding(what, "cannot be told while samples are lost", verdict="-")
+    if abs(rates[-1] / rate_hz - 1.0) < RATE_OFF:
+        return Finding(what, f"{rates[-1] / 1e6:.3f} MS/s by this machine's clock", wanted)
+    if len(rates) > 1 and max(rates) / min(rates) - 1.0 < STEADY:
+        fix = "another rate than the radio says: its reference, or its filter's decimation"
+        return Finding(what, f"{rates[-1] / 1e6:.3f} MS/s by this machine's clock, {len(rates)} times", wanted, "FIX", fix)
+    found = f"{min(rates) / 1e6:.3f} ... {max(rates) / 1e6:.3f} MS/s by this machine's clock"
+    return Finding(what, found, wanted, "WARN", "this machine is too busy to tell: look again when it has less to do")
 
 
 def describe_lines(found: Sequence[Line], full: int = 3) -> str:

@@ -7,12 +7,10 @@ it: the same in plain numpy, a loop over antennas in double precision; the route
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 
 from benchmarks.estimator_cases import Row, told
+from benchmarks.turns import interleaved
 from hil.device import Capture
 from hil.estimate import acquisition, carrier, channel, usable
 from hil.estimate.follow import Followed, Follower
@@ -69,17 +67,6 @@ def plain(capture: Capture, frame: SoundingFrame, start: float, cfo: float) -> t
         H[:, antenna] /= energy
     profile = (np.abs(np.fft.ifft(H, 8 * n.fft, axis=0)) ** 2).sum(1)
     return cfo + w / (2 * np.pi), int(np.argmax(profile)), H
-
-
-def interleaved(calls: list[Callable[[], object]], times: int) -> list[float]:
-    """Least processor seconds of each, turn about."""
-    spent = [float("inf")] * len(calls)
-    for _ in range(times):
-        for i, call in enumerate(calls):
-            begin = time.thread_time()
-            call()
-            spent[i] = min(spent[i], time.thread_time() - begin)
-    return spent
 
 
 def run(trials: int, rng: np.random.Generator) -> list[Row]:

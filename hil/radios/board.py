@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ class Board:
         try:
             self.set_timeout(timeout_s)
             self.attributes: dict[str, str] = dict(self.context.attrs)
-            self.part = part_of(self.context)
+            with self.speaking("list its devices"):
+                self.part = part_of(self.context)
             self.serial = self.attributes.get("hw_serial", "").strip()
             self.firmware = self.attributes.get("fw_version", "").strip().lstrip("v")
             self._require(part, serial)
@@ -53,10 +55,10 @@ class Board:
     def _opened(self) -> Any:
         try:
             return self._iio.Context(self.uri)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # what is not ASCII is a ValueError
             raise DeviceError(
                 "no-context", "what answers here does not speak as a radio's IIO daemon does", where=self.where,
-                found=f"{error.strerror or error}", fix="is the address right? `iio_info -u URI` shows what is there",
+                found=f"{getattr(error, 'strerror', '') or error}"[:80], fix="is the address right? `iio_info -u URI` shows what is there",
             ) from error  # fmt: skip
 
     def _require(self, part: str, serial: str) -> None:
@@ -82,8 +84,9 @@ class Board:
         return found
 
     def has(self, device: Any, name: str, channel: str = "", output: bool = False) -> bool:
-        holder = device.find_channel(channel, output) if channel else device
-        return holder is not None and name in holder.attrs
+        with self.speaking(f"show {name}"):
+            holder = device.find_channel(channel, output) if channel else device
+            return holder is not None and name in holder.attrs
 
     def text(self, device: Any, name: str, channel: str = "", output: bool = False) -> str:
         """An attribute as it is read."""
@@ -91,10 +94,10 @@ class Board:
             return str(self._attribute(device, name, channel, output).value)
 
     def number(self, device: Any, name: str, channel: str = "", output: bool = False) -> float:
-        """The first number in an attribute: gains carry a unit."""
+        """The first number in an attribute, finite: gains carry a unit."""
         text = self.text(device, name, channel, output)
         found = re.search(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", text)
-        if found is None:
+        if found is None or not math.isfinite(float(found[0])):
             raise DeviceError("bad-answer", f"`{name}` is not a number", where=self.where, found=text[:60], fix=LOOK)
         return float(found[0])
 

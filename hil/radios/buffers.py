@@ -50,11 +50,9 @@ class Receiver:
             self._open(samples, rate_hz, timeout_s)
             self._changes = changes
         try:
-            sdr._rxbuf.refill()
-            block = self._board.memory(sdr._rxbuf)
-        except OSError as error:
-            self.drop()
-            raise self._board.failure(error, f"deliver {samples} samples") from error
+            with self._board.speaking(f"deliver {samples} samples"):
+                sdr._rxbuf.refill()
+                block = self._board.memory(sdr._rxbuf)
         except BaseException:
             self.drop()
             raise
@@ -165,10 +163,15 @@ def _require_layout(board: Board, device: Any, names: list[str], channels: int, 
             allowed=f"{channels} (profile, channels)", fix="another profile, or another build of its firmware",
         )  # fmt: skip
     found = [device.find_channel(name, output) for name in names]
+    if None in found:
+        missing = ", ".join(name for name, one in zip(names, found) if one is None)
+        raise DeviceError("wrong-part", f"the radio has no {way} channel of this name", where=board.where, found=missing)
     formats = [one.data_format for one in found]
     places = [one.index for one in found]
-    strange = any(one.length != 16 or not one.is_signed or one.is_be or one.shift or one.bits not in (bits, 16) for one in formats)
-    if strange or places != sorted(places):
+    strange = any(  # libiio divides by lengths and repetitions
+        one.length != 16 or not one.is_signed or one.is_be or one.shift or one.bits not in (bits, 16) or one.repeat != 1 for one in formats
+    )
+    if strange or places != sorted(set(places)):
         shown = ", ".join(f"{'s' if one.is_signed else 'u'}{one.bits}/{one.length}>>{one.shift}" for one in formats[:2])
         raise DeviceError("wrong-part", f"{way} samples are in a form this driver does not know", where=board.where, found=shown,
                           allowed=f"signed, little-endian, {bits} of 16 bits")  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hil.device import DeviceError, Difference, Setting, differences
-from hil.radios.board import Board, require_agreement
+from hil.radios.board import LOOK, Board, require_agreement
 from hil.radios.fitting import Fitting
 
 MAIN, FINE = "main_nco_frequency", "channel_nco_frequency"
@@ -108,7 +108,10 @@ class Converters:
         name = "dac_frequency" if output else "adc_frequency"
         if not self._board.has(self._chip, name, self._first(output), output):
             return None
-        return self._board.number(self._chip, name, self._first(output), output)
+        clock = self._board.number(self._chip, name, self._first(output), output)
+        if clock <= 0.0:
+            raise DeviceError("bad-answer", f"`{name}` is no clock", where=self._board.where, found=f"{clock:g} Hz", fix=LOOK)
+        return clock
 
 
 def _folded(carrier_hz: float, clock_hz: float | None) -> float:

@@ -26,7 +26,8 @@ def radio(
     can = capability if isinstance(capability, Capability) else _capability(capability)
     board = Board(name, uri, can.part, can.serial, timeout_s)
     try:
-        return AdiRadio(name, board, can, Fitting.of(fitting or {}), clock)
+        with board.speaking("show its channels"):
+            return AdiRadio(name, board, can, Fitting.of(fitting or {}), clock)
     except BaseException:
         board.close()
         raise

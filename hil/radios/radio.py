@@ -42,9 +42,9 @@ class AdiRadio:
         self.name = name
         self._board, self._clock, self._fitting = board, clock, fitting
         channels = capability.receive_channels
-        self._front = (Converters if capability.part == "ad9081" else Transceiver)(board, channels, fitting)
         self._receiver = Receiver(board, channels, capability.bits)
         self._sender = Sender(board, capability.transmit_channels, capability.bits)
+        self._front = (Converters if capability.part == "ad9081" else Transceiver)(board, channels, fitting)
         self._capability = replace(
             capability, serial=board.serial or capability.serial, firmware=board.firmware, reports_loss=True, start="arbitrary",
             reports_first_sample=False,

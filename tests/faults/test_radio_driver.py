@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_server import LIMIT_S, BadServer
 from daemon_bench import opened, require_libiio, site
 
 from hil.clock import WallClock
@@ -411,32 +410,6 @@ def test_a_library_of_another_age(tmp_path: Path) -> None:
 
 
 # -- a daemon that is not well ----------------------------------------------------------------------------------------------------------------
-
-
-def against_a_bad_server(daemon: Daemon, attempts: int, seed: int) -> list[str]:
-    host, _, port = daemon.uris["a"].removeprefix("ip:").rpartition(":")
-    server = BadServer((host, int(port)), seed)
-    try:
-        ended = python(str(HERE / "bad_server.py"), str(attempts), server.uri, timeout_s=attempts * LIMIT_S)
-    finally:
-        server.close()
-    assert ended.returncode == 0, f"seed {seed}: {ended.returncode} after {ended.stdout[-500:]}{ended.stderr[-1500:]}"
-    return [line.split()[0] for line in ended.stdout.splitlines()]
-
-
-def test_a_daemon_that_talks_nonsense_neither_hangs_nor_crashes_the_driver(daemon) -> None:
-    ways = against_a_bad_server(daemon, 6, seed=1)
-    assert len(ways) == 6 and len(set(ways)) > 1
-    radio = opened(daemon, "a", "pluto")  # and the next client is served
-    radio.configure(SETTING)
-    assert radio.capture(1000, 5.0).samples.shape == (1, 1000)
-    radio.close()
-
-
-@pytest.mark.soak
-def test_many_daemons_that_talk_nonsense(daemon) -> None:
-    for seed in range(2, 12):
-        against_a_bad_server(daemon, 40, seed)
 
 
 def test_an_answer_that_is_no_number_is_said_to_be_none(daemon) -> None:

@@ -14,6 +14,7 @@ from hil.radios import library, opening
 from hil.radios.radio import AdiRadio
 from sim_backend.iiod.daemon import Daemon
 
+CHANNELS = {"pluto": 1, "ad9361": 2, "fmcomms5": 4, "ad9081": 4}
 RATE = {"ad9081": 15.36e6}  # of a part whose rate is fixed
 
 
@@ -37,7 +38,7 @@ def radio_site(name: str, part: str, channels: int, origin: list[float]) -> dict
 
 def site(part: str, names: tuple[str, ...] = ("a",), channels: int | None = None, cable_db: float | None = -30.0, **emulated: Any) -> dict[str, Any]:
     """Radios of one part, ten metres apart, each with a cable from each of its transmitters to the receiver of the same number."""
-    count = channels or {"pluto": 1, "ad9361": 2, "fmcomms5": 4, "ad9081": 4}[part]
+    count = channels or CHANNELS[part]
     radios = [radio_site(name, part, count, [10.0 * number, 0.0, 1.5]) for number, name in enumerate(names)]
     cables = [{"from": f"{name}.tx{n}", "to": f"{name}.rx{n}", "gain_db": cable_db} for name in names for n in range(count)]
     return {
@@ -46,8 +47,8 @@ def site(part: str, names: tuple[str, ...] = ("a",), channels: int | None = None
     }  # fmt: skip
 
 
-def opened(daemon: Daemon | None, name: str, part: str, *, uri: str = "", channels: int = 4, **more: Any) -> AdiRadio:
-    """The driver's radio on an emulated one, or on whatever is at `uri`."""
+def opened(daemon: Daemon | None, name: str, part: str, *, uri: str = "", channels: int | None = None, **more: Any) -> AdiRadio:
+    """The driver's radio on an emulated one, or on whatever is at `uri`. channels: None for as many as those of `site`."""
     where = uri or (daemon.uris[name] if daemon else "")
-    can = more.pop("capability", None) or capability(part, f"emulated-{name}", channels=channels)
+    can = more.pop("capability", None) or capability(part, f"emulated-{name}", channels=channels or CHANNELS[part])
     return opening.radio(name, WallClock(), uri=where, capability=can, **more)

@@ -110,7 +110,7 @@ class Paced:
 
     def capture(self, samples: int, timeout_s: float) -> Capture:
         index, self._taken = self._taken, self._taken + 1
-        at = self._start.after(index * samples / self._rate + self._delays[index])
+        at = self._start.after(index * samples / self._rate + self._delays[index % len(self._delays)])
         loss = Loss.SOME if index < self._lost else Loss.NONE
         return Capture.of(np.zeros((1, 1)), rate=self._rate, carrier=CARRIER, clock=at, loss=loss)
 
@@ -123,3 +123,29 @@ def test_a_host_that_is_late_does_not_make_a_sample_clock_slow() -> None:
     assert checkup.pace(Paced(RATE / 2, delays), WallClock(), RATE).rate_hz == pytest.approx(RATE / 2, rel=0.05)
     spoilt = checkup.pace(Paced(RATE, delays, lost=3), WallClock(), RATE)
     assert np.isnan(spoilt.rate_hz) and spoilt.lost == 3
+
+
+def told_clock(delays: list[float], rate: float = RATE, lost: int = 0) -> checkup.Finding:
+    rows = checkup.paces(Paced(rate, delays, lost), WallClock(), RATE)
+    return checkup.sample_clock("r sample clock", rows, RATE)
+
+
+def test_a_clock_that_is_off_every_time_is_to_be_fixed() -> None:
+    quiet = list(np.random.default_rng(4).exponential(1e-4, 2 * checkup.BLOCKS))
+    assert told_clock(quiet).verdict == "ok"
+    for rate in (RATE / 2, 1.2 * RATE):
+        wrong = told_clock(quiet, rate)
+        assert wrong.verdict == "FIX" and f"{checkup.ROWS} times" in wrong.found
+        assert float(wrong.found.split()[0]) == pytest.approx(rate / 1e6, rel=2e-3)
+    assert told_clock(quiet, lost=3).verdict == "-"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_host_that_is_busy_is_no_reason_to_fix_a_clock(seed: int) -> None:
+    """A stream that has to be opened anew leaves a gap, and the gaps add up."""
+    rng = np.random.default_rng(seed)
+    gaps = np.cumsum(rng.exponential(0.02, 2 * checkup.BLOCKS * checkup.ROWS))
+    found = told_clock(list(gaps))
+    assert found.verdict in ("ok", "WARN") and (found.verdict == "ok" or "busy" in found.fix)
+    calm = np.concatenate([gaps[: 2 * checkup.BLOCKS], np.full(2 * checkup.BLOCKS, gaps[-1])])  # and then it has time again
+    assert told_clock(list(calm)).verdict == "ok"
