@@ -131,7 +131,7 @@ class CellsTrial(Course):
         band, each = self.band, []
         rng = self._rng("adversary")
         promised = None if design.promised is None else float(to_db(band.without_residual(float(from_db(design.promised)))))
-        for block, problem in enumerate(band.problems(knowledge)):
+        for block, problem in enumerate(band.problems(knowledge, design.mode)):
             each.append(adversary.verdict(
                 design.precoders[:, block], problem.channel, problem.radius, problem.noise, problem.cells, design.mode, promised, rng,
                 members=MEMBERS,

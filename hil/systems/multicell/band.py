@@ -1,14 +1,14 @@
 """Multi-cell designs of a whole band: one narrow-band problem for every block of tones, made of what is known, and its answers as one design.
 
-Blocks share the power of an element as they share tones. A block's channel is the mean over its tones; how far single tones lie from it is
-added to the radius of its ball, so a promise holds on each of them.
+Blocks share the power of an element as they share tones. A block's channel is the mean over its tones, once the phase that a receiver
+equalises away is taken out of each; what single tones have besides sends interference of known size, at most, and counts as noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from hil.errors import Infeasible, InputError
 from hil.knowledge import Design, Knowledge, Reflections
 from hil.systems.multicell import worst_case
-from hil.systems.multicell.problem import Kind, Mode, Precoding, Problem
-from hil.systems.multicell.solve import design
+from hil.systems.multicell.problem import Mode, Precoding, Problem
+from hil.systems.multicell.solve import Scheme, schemes
 from hil.units import to_db
 
 SURE_PHASE = np.radians(20.0)  # below this standard deviation the phases of echoes are used as they are
@@ -80,21 +80,19 @@ class Band:
         """Linear SINRs with the chains' own error in them."""
         return sinr / (1.0 + self.residual * (1.0 + sinr))
 
-    def problems(self, knowledge: Knowledge) -> Iterator[Problem]:
-        """The narrow-band problem of every block, watts per tone."""
+    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[Problem]:
+        """The narrow-band problem of every block for one mode, watts per tone."""
         channel, radius = knowledge.channel, knowledge.radius
         if channel is None or radius is None or knowledge.reflections is None:
             raise InputError("knowledge", "a multi-cell design needs channels, their sets and what is known of the targets")
         tones = channel.value[..., 0, :]  # (base station, user, tone, antenna)
         share = self.element_power_w / len(self.block_of_tone)
         for block in range(self.blocks):
-            mine = tones[:, :, self.block_of_tone == block]
-            mean = mine.mean(2)
-            off = np.linalg.norm(mine - mean[:, :, None], axis=-1).max(-1)
+            mean, uneven = over_tones(tones[:, :, self.block_of_tone == block], share.sum(1), mode)
             yield seen_by(
                 knowledge.reflections,
                 Problem(
-                    mean, self.cells, radius[..., block] + off, knowledge.noise.value, share.sum(1), knowledge.reflections.angle,
+                    mean, self.cells, radius[..., block], knowledge.noise.value + uneven, share.sum(1), knowledge.reflections.angle,
                     knowledge.reflections.gain, knowledge.reflections.noise, self.transmit_place, self.receive_place, self.length,
                     element_power=share, rng=self.rng,
                 ),
@@ -114,6 +112,30 @@ class Band:
                              allowed=f"{self.element_power_w[a, n]:.6e} W")  # fmt: skip
 
 
+def over_tones(
+    channel: NDArray[np.complex128], power: NDArray[np.float64], mode: Mode
+) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:  # fmt: skip
+    """Mean channel (base station, user, antenna) of a block's tones, and (user,) the most power that their differences from it can carry.
+
+    channel: (base station, user, tone, antenna); power: (base station,). Each tone's phase is free: one for all base stations that send a
+    stream together, one for each where they do not. With differences e_t, mean over tones of sum_s |e_t w_s|^2 <= largest eigenvalue of the
+    mean of e_t^* e_t^T x power.
+    """
+    stations, users, tones, antennas = channel.shape
+    seen = channel if mode == "cbf" else np.moveaxis(channel, 0, 2).reshape(1, users, tones, stations * antennas)
+    budget = power if mode == "cbf" else power.sum(keepdims=True)
+    mean = seen[:, :, tones // 2]
+    for _ in range(3):
+        turn = np.sum(seen * mean.conj()[:, :, None], -1, keepdims=True)
+        aligned = seen * np.exp(-1j * np.angle(turn))
+        mean = aligned.mean(2)
+    away = aligned - mean[:, :, None]
+    largest = np.linalg.svd(away, compute_uv=False)[..., 0] ** 2 / tones  # (base station or all, user)
+    if mode == "comp":
+        mean = np.moveaxis(mean.reshape(users, stations, antennas), 1, 0)
+    return mean, budget @ largest
+
+
 def seen_by(reflections: Reflections, problem: Problem) -> Problem:
     """The problem with every view of the targets that cannot be excluded: phases not known, angles not sure."""
     width = 1.0 / np.ptp(problem.transmit_place) if problem.antennas > 1 else np.inf
@@ -124,36 +146,34 @@ def seen_by(reflections: Reflections, problem: Problem) -> Problem:
 
 @dataclass(frozen=True)
 class Cellular:
-    """A designer of the whole band: (band, knowledge) -> Design. heeds_sets: for every channel in the sets, or for the estimate alone."""
+    """A designer of the whole band: (band, knowledge) -> Design, one scheme on every block."""
 
-    mode: Mode
-    kind: Kind = "blp"
-    heeds_sets: bool = True
+    scheme: Scheme
 
     @property
     def name(self) -> str:
-        return f"{'' if self.heeds_sets else 'nominal-'}{self.mode}-{self.kind}"
+        return self.scheme.name
 
     @property
     def coherent(self) -> bool:
         """Whether base stations must be in phase for it."""
-        return self.mode == "comp"
+        return self.scheme.mode == "comp"
 
     def apart(self) -> Cellular:
         """What is designed when base stations are not in phase."""
-        return replace(self, mode="cbf")
+        return Cellular(schemes[self.name.replace("comp", "cbf")])
 
     def __call__(self, problem: Band, knowledge: Knowledge) -> Design:
         """Raises Infeasible, with what could be promised, when a block cannot have what is asked."""
         made: list[Precoding] = []
         worst, nominal = [], []
-        for one in problem.problems(knowledge):
-            found = design(one if self.heeds_sets else one.nominal(), self.mode, self.kind, asked=problem.without_residual(problem.asked))
+        for one in problem.problems(knowledge, self.scheme.mode):
+            found = self.scheme(one, problem.without_residual(problem.asked), problem.rng)
             if found.status == "infeasible" or found.waveform is None:
                 raise self._infeasible(problem, found)
             made.append(found)
-            worst.append(worst_case.sinr(one, self.mode, found.waveform))
-            nominal.append(worst_case.sinr(one.nominal(), self.mode, found.waveform))
+            worst.append(found.sinr)
+            nominal.append(worst_case.sinr(one.nominal(), self.scheme.mode, found.waveform))
         w = np.stack([one.waveform for one in made], axis=1)
         with np.errstate(divide="ignore"):
             promised, predicted = (10.0 * np.log10(problem.with_residual(np.array(each).T)) for each in (worst, nominal))
@@ -161,7 +181,7 @@ class Cellular:
         steps = sum(len(one.history) for one in made)
         return Design(
             w, np.array(problem.positions), promised=float(promised.min()), predicted=float(predicted.min()), promised_each=promised,
-            predicted_each=predicted, designer=self.name, steps=steps, stopped=made[0].stopped, knowledge=knowledge.version, mode=self.mode,
+            predicted_each=predicted, designer=self.name, steps=steps, stopped=made[0].stopped, knowledge=knowledge.version, mode=self.scheme.mode,
             sensing_std=1.0 / np.sqrt(np.maximum(t, 1e-300)),
         )  # fmt: skip
 
@@ -169,6 +189,9 @@ class Cellular:
         best = None if not found.achievable else float(to_db(problem.with_residual(np.array(found.achievable))))
         said = "nothing" if best is None else f"{best:.1f} dB"
         return Infeasible(
-            f"no {self.mode.upper()} precoder promises every user {to_db(problem.asked):.1f} dB for all channels in the sets", achievable=best,
+            f"no {self.scheme.mode.upper()} precoder promises every user {to_db(problem.asked):.1f} dB for all channels in the sets", achievable=best,
             found=f"at most {said}", fix="ask for less, or give more power, or sound longer",
         )  # fmt: skip
+
+
+designers: dict[str, Callable[[], Cellular]] = {name: partial(Cellular, scheme) for name, scheme in schemes.items()}

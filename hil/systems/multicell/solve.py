@@ -1,4 +1,4 @@
-"""Every designer behind one call, and by name."""
+"""Every scheme behind one call, and by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rejudged(problem: Problem, design: Precoding) -> Precoding:
 
 
 @dataclass(frozen=True)
-class Designer:
+class Scheme:
     """One scheme. nominal: blind to the error sets, so its `sinr`, judged over them, may lie below what was asked."""
 
     name: str
@@ -40,11 +40,11 @@ class Designer:
         return replace(rejudged(problem, made) if self.nominal else made, designer=self.name)
 
 
-def _every() -> dict[str, Designer]:
+def _every() -> dict[str, Scheme]:
     modes: tuple[Mode, ...] = ("comp", "cbf")
     kinds: tuple[Kind, ...] = ("blp", "slp")
-    plain = [Designer(f"{mode}-{kind}", mode, kind) for kind in kinds for mode in modes]
+    plain = [Scheme(f"{mode}-{kind}", mode, kind) for kind in kinds for mode in modes]
     return {one.name: one for one in (*plain, *(replace(one, name=f"nominal-{one.name}", nominal=True) for one in plain))}
 
 
-designers = _every()
+schemes = _every()
