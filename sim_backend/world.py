@@ -189,6 +189,12 @@ class World:
         with self._lock:
             return list(self._airings)
 
+    @property
+    def history(self) -> object:
+        """What was commanded: equal values, equal samples at a receiver that is not tuned otherwise."""
+        moves = [(len(journey.ramps), journey.ramps[-1:]) for journey in self._journeys.values()]
+        return [(airing.number, airing.stop) for airing in self.airings()], moves
+
     def on_air(self, radio: str, at: Instant) -> Airing | None:
         """The transmission of a radio at an instant."""
         with self._lock:

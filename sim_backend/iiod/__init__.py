@@ -8,7 +8,7 @@
     chip         a transceiver as its driver works it, `phy` its attributes, `converters` its streaming devices
     rates        clock chain and FIR of a chip; `synthesiser` what a frequency becomes; `registers`, `dds`
     frontend     the hardware behind a context: settings that act, buffers that open and close
-    inlet        a ring of received blocks that fill, wait and grow stale; `outlet` the way out
+    inlet        a ring of received blocks that fill, wait and grow stale; `ahead` the next of them; `outlet` the way out
     listening    what the receiver digitised for any window of its ticks; `sending` what goes on the air, cyclic or streaming
     pace         on the machine's clock, or as fast as clients ask; `serve` all of it in a process of its own
 """

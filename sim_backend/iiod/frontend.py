@@ -17,7 +17,7 @@ from sim_backend.faults import Fault
 from sim_backend.iiod.inlet import Inlet
 from sim_backend.iiod.listening import Ear, Listening
 from sim_backend.iiod.outlet import Outlet
-from sim_backend.iiod.pace import PatientPace
+from sim_backend.iiod.pace import FreePace, PatientPace
 from sim_backend.iiod.sending import Mouth, Sending
 from sim_backend.iiod.values import EBUSY, EINVAL, ENOMEM, Refused
 from sim_backend.oscillator import Oscillator
@@ -123,6 +123,13 @@ class FrontEnd:
         for other in self._others:
             other.sending.flush()
 
+    def history(self) -> object | None:
+        """What makes samples that are yet to come: equal values, equal samples. None where time does not wait, or more is under way."""
+        waits = isinstance(self.world.clock, FreePace)
+        if not waits or any(ear.looped for ear in self.ears) or any(other.sending.streaming for other in self._others):
+            return None
+        return self.world.history, self.listening.version
+
     def silence(self) -> None:
         self.sending.stop()
 
@@ -187,7 +194,9 @@ class InputStream:
         if cyclic:
             raise Refused(EINVAL)
         front = self._front
-        inlet = Inlet(front.listening, scans, samples, self._depth, self._overflow, front.refresh, front.fault, front.computing, self._close)
+        inlet = Inlet(
+            front.listening, scans, samples, self._depth, self._overflow, front.refresh, front.fault, front.computing, front.history, self._close
+        )
         with front.lock:
             if self.wait_for_trigger:
                 self.armed.append(inlet)

@@ -11,6 +11,7 @@ import numpy as np
 
 from hil.clock import Instant
 from sim_backend.faults import Fault
+from sim_backend.iiod.ahead import Ahead
 from sim_backend.iiod.listening import Codes, Listening
 from sim_backend.iiod.pace import Ready
 from sim_backend.iiod.values import EBADF, ETIMEDOUT, Refused
@@ -24,16 +25,19 @@ class Inlet:
 
     columns: those of `Listening.take`. overflowed: called when samples were lost. refresh: called before samples are computed.
     fault: one of a kind that befalls the radio now, or None. computing: surrounds it, with the instant before which it had better end.
+    history: as `Ahead` reads it.
     """
 
     def __init__(
         self, listening: Listening, columns: Sequence[int], samples: int, depth: int, overflowed: Callable[[], None],
         refresh: Callable[[], None], fault: Callable[[str], Fault | None], computing: Callable[[Instant], AbstractContextManager[None]],
-        closed: Callable[[Inlet], None],
+        history: Callable[[], object | None], closed: Callable[[Inlet], None],
     ) -> None:  # fmt: skip
         self._listening, self._columns, self._samples, self._depth = listening, tuple(columns), samples, depth
         self._overflowed, self._refresh, self._fault, self._closed = overflowed, refresh, fault, closed
         self._computing = computing
+        self._ahead = Ahead(lambda tick: self._listening.take(tick, self._samples, self._columns), history)
+        self._streaming = False  # since a second block was read
         self._ring: Ring | None = None  # not before a trigger, where there is one
         self._kept: deque[memoryview] = deque()
         self._last = memoryview(b"")
@@ -61,6 +65,9 @@ class Inlet:
                     block = self._kept.popleft()
                 elif self._ring is not None and self._ring.oldest + self._samples <= self._listening.now():
                     block = self._take(self._ring)
+                    if self._streaming:
+                        self._ahead.prepare(self._ring.oldest)
+                    self._streaming = True
                 else:
                     continue  # it began anew meanwhile
                 self._last = block = self._last if self._last and self._fault("stuck-ring") else block
@@ -89,7 +96,7 @@ class Inlet:
         begin = ring.take(now)
         with self._computing(self._listening.instant((now + max(now, ring.stops)) // 2)):  # with room left for whoever looks afterwards
             self._refresh()
-            codes, end = self._listening.take(begin, self._samples, self._columns)
+            codes, end = self._ahead.block(begin)
         if end != begin + self._samples:
             self._overflowed()
             ring.skip(end - begin - self._samples)

@@ -74,6 +74,7 @@ class Listening:
         self._eras: tuple[Era, ...] = ()
         self._lock = threading.Lock()
         self.rate = 0
+        self.version = 0  # another after every tuning
 
     def now(self) -> int:
         """The present tick."""
@@ -106,6 +107,7 @@ class Listening:
             for chosen, receiver in era.groups:
                 self._write(receiver, era.ears, chosen[0], tick, retuned, oscillator)
             self._eras = (*old, era)[-ERAS:]
+            self.version += 1
 
     def _write(self, receiver: Receiver, ears: tuple[Ear, ...], channel: int, tick: int, retuned: Instant, oscillator: Oscillator) -> None:
         receiver.tune(Tuned(tick, retuned, self._tuning(ears, channel, oscillator), ears[channel].mode), anew=False)

@@ -193,6 +193,11 @@ class Sending:
                 self._put_on_air(stream, stream.end - GUARD)
             return stream.end, starved
 
+    @property
+    def streaming(self) -> bool:
+        """Whether what is sent next is still to come from a client."""
+        return self._stream is not None
+
     def starved(self) -> bool:
         """Whether a stream has nothing left to send."""
         with self.lock:
