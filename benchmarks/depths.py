@@ -1,16 +1,21 @@
-"""Does a run over real nodes measure what a run in one process does? `python -m benchmarks.depths [--quick] [--seeds N] [--free N]`.
+"""Does a run over nodes, or through the radios' drivers, measure what a run in one process does?
 
-Per seed a trial at depth `process` is run and its designs are kept; at depth `nodes`, where time is the wall's and every sample crosses
-ZeroMQ, the same designs are pushed at the same positions. The paired differences of the measured worst-user SINR must average to zero. Free
-runs, which design for themselves at both depths, are reported beside it.
+`python -m benchmarks.depths [--quick] [--depth nodes|device] [--seeds N] [--free N] [--out FILE]`. Per seed a trial at depth `process` is run
+and its designs are kept; at the other depth, where time is the wall's and every sample crosses a network, the same designs are pushed at the
+same positions. The paired differences of the measured worst-user SINR must average to zero. Free runs, which design for themselves at both
+depths, are reported beside it. With `--out` each seed is a line of a file as soon as it is through; seeds that are there are not run again, so
+that the same command goes on where it was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,9 +52,9 @@ def free(seed: int, depth: str, runs: str, **changes: Any) -> list[Any]:
         return lab.run()
 
 
-def again(seed: int, designs: list[Design], runs: str) -> list[float]:
-    """Measured worst-user SINR of stored designs at depth `nodes`."""
-    with hil.open(quickstart(), seed=seed, depth="nodes", runs=runs) as lab:
+def again(seed: int, depth: str, designs: list[Design], runs: str) -> list[float]:
+    """Measured worst-user SINR of stored designs at another depth."""
+    with hil.open(quickstart(), seed=seed, depth=depth, runs=runs) as lab:
         trial = lab.trial
         trial.set_up()
         found = []
@@ -57,6 +62,34 @@ def again(seed: int, designs: list[Design], runs: str) -> list[float]:
             trial.lab.round, trial.lab.designer = number, design.designer
             found.append(trial.one(Stored(design)).measured)
         trial.lab.rest("measured")
+    return found
+
+
+def line(seed: int, depth: str, runs: str, *, quick: bool, loose: bool) -> dict[str, Any]:
+    """A seed's numbers, dB; designs in the order of the rounds."""
+    spent = _processor_s()
+    rounds = free(seed, "process", runs, **({"design__baselines": ["fixed"]} if quick else {}))
+    measured = again(seed, depth, [one.design for one in rounds], runs)
+    other = free(seed, depth, runs)[-1].measured if loose else None
+    return {
+        "depth": depth, "seed": seed, "quick": quick, "designers": [one.designer for one in rounds], "process": [one.measured for one in rounds],
+        "other": measured, "free": other, "processor_s": round(_processor_s() - spent, 1),
+    }  # fmt: skip
+
+
+def _processor_s() -> float:
+    """Of this process and of those it started that have ended."""
+    return sum(os.times()[:4])
+
+
+def known(file: Path | None, depth: str, quick: bool) -> dict[int, dict[str, Any]]:
+    """Seed -> its line in a file. What an interruption left of a last line is no line."""
+    found = {}
+    for text in file.read_text().splitlines() if file and file.exists() else []:
+        with suppress(json.JSONDecodeError):
+            one = json.loads(text)
+            if (one["depth"], one["quick"]) == (depth, quick):
+                found[one["seed"]] = one
     return found
 
 
@@ -68,35 +101,42 @@ def interval(differences: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one seed, a design and a baseline, no free run")
+    parser.add_argument("--depth", choices=("nodes", "device"), default="nodes", help="what is compared with depth process")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--free", type=int, default=3, help="seeds of free runs at depth nodes")
+    parser.add_argument("--free", type=int, default=3, help="seeds of free runs at that depth")
+    parser.add_argument("--out", type=Path, help="file of a JSON line per seed, gone on with if it is there")
     asked = parser.parse_args()
     seeds, frees = (1, 0) if asked.quick else (asked.seeds, asked.free)
-    paired, loose = [], []
-    print("seed   designer      process    nodes   difference, dB   (measured worst user)")
-    with tempfile.TemporaryDirectory() as runs:
-        for seed in range(1, seeds + 1):
-            rounds = free(seed, "process", runs, **({"design__baselines": ["fixed"]} if asked.quick else {}))
-            measured = again(seed, [one.design for one in rounds], runs)
-            paired.append(np.mean([nodes - one.measured for one, nodes in zip(rounds, measured)]))
-            for one, nodes in zip(rounds, measured):
-                print(f"{seed:4d}   {one.designer:12} {one.measured:8.2f} {nodes:8.2f} {nodes - one.measured:+12.3f}", flush=True)
-            if seed <= frees:
-                other = free(seed, "nodes", runs)[-1]
-                loose.append(other.measured - rounds[-1].measured)
-                print(f"{seed:4d}   free robust  {rounds[-1].measured:8.2f} {other.measured:8.2f} {loose[-1]:+12.3f}", flush=True)
-    mean, half = interval(np.array(paired))
+    lines, depth = known(asked.out, asked.depth, asked.quick), asked.depth
+    print(f"seed   designer      process {depth:>8}   difference, dB   (measured worst user)")
+    for seed in range(1, seeds + 1):
+        if seed not in lines:
+            with tempfile.TemporaryDirectory() as runs:
+                lines[seed] = line(seed, depth, runs, quick=asked.quick, loose=seed <= frees)
+            if asked.out:
+                with asked.out.open("a") as file:
+                    file.write(json.dumps(lines[seed]) + "\n")
+        one = lines[seed]
+        for designer, process, other in zip(one["designers"], one["process"], one["other"]):
+            print(f"{seed:4d}   {designer:12} {process:8.2f} {other:8.2f} {other - process:+12.3f}", flush=True)
+        if one["free"] is not None:
+            print(f"{seed:4d}   free robust  {one['process'][-1]:8.2f} {one['free']:8.2f} {one['free'] - one['process'][-1]:+12.3f}", flush=True)
+    had = [lines[seed] for seed in range(1, seeds + 1)]
+    paired = np.array([np.mean(np.subtract(one["other"], one["process"])) for one in had])
+    loose = [one["free"] - one["process"][-1] for one in had if one["free"] is not None]
+    mean, half = interval(paired)
     told = np.isfinite(half)  # one seed has no interval
     results = [
-        {"what": "paired difference nodes - process, mean, dB", "value": round(mean, 4), "bar": round(half, 4) if told else None,
+        {"what": f"paired difference {depth} - process, mean, dB", "value": round(mean, 4), "bar": round(half, 4) if told else None,
          "ok": not told or abs(mean) <= half},
         {"what": "width of its 99 % interval, dB", "value": round(2 * half, 4) if told else None, "bar": 0.5, "ok": not told or 2 * half < 0.5},
     ]  # fmt: skip
     if loose:
         results.append({"what": f"free runs, robust, mean of {len(loose)}, dB", "value": round(float(np.mean(loose)), 4), "bar": None, "ok": True})
-    print(f"\n{len(paired)} seeds, each the mean over its designs: {mean:+.3f} dB, 99 % interval +-{half:.3f}")
+    cost = float(np.mean([one["processor_s"] for one in had]))
+    print(f"\n{len(paired)} seeds, each the mean over its designs: {mean:+.3f} dB, 99 % interval +-{half:.3f}; {cost:.0f} s of processors a seed")
     print(json.dumps({"benchmark": "depths", "results": results}))
 
 
