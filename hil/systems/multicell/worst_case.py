@@ -19,6 +19,7 @@ from hil.errors import InputError
 from hil.systems.multicell.problem import Mode, Problem
 
 OUTER, INNER = 60, 40  # steps of Newton's method on gamma, and on the multipliers; usually 4 and 3
+LEAST = 1e-9  # share of a ball's multiplier in their sum
 CLOSE = 1e-13  # relative step of gamma that ends the search
 ROUNDING = 1e-12  # of the terms that cancel in a dual value, taken off it
 
@@ -79,13 +80,13 @@ def _smallest(w: NDArray[np.complex128], channel: NDArray[np.complex128], radius
     power = np.abs(nominal) ** 2
     mine = np.arange(users), own
     gamma = power[mine] / (power.sum(-1) - power[mine] + floor)
-    lam, lower = None, np.zeros(users)
+    share, lower = None, np.zeros(users)
     for _ in range(OUTER):
         sign = np.repeat(-gamma[:, None], w.shape[-1], 1)
         sign[mine] = 1.0
-        value, lam, f = _dual(unit, sign, nominal.conj(), blocks, lam)
+        value, share, f = _dual(unit, sign, nominal.conj(), blocks, share)
         gap = value - gamma * floor  # of the smallest N - gamma D; D >= floor turns it into a bound on gamma
-        unsure = ROUNDING * (np.sum(np.abs(sign) * np.abs(nominal) ** 2, -1) + lam.sum(-1))
+        unsure = ROUNDING * np.sum(np.abs(sign) * np.abs(nominal) ** 2, -1)
         lower = np.maximum(lower, gamma + np.minimum(gap - unsure, 0.0) / floor)
         amplitude = nominal + (f.conj()[..., None, :] @ unit)[..., 0, :]
         power = np.abs(amplitude) ** 2
@@ -99,72 +100,61 @@ def _smallest(w: NDArray[np.complex128], channel: NDArray[np.complex128], radius
     return lower
 
 
-def _dual(unit, sign, z, blocks, lam):
+def _dual(unit, sign, z, blocks, share):
     """max over multipliers of min over f of (z + unit^H f)^H diag(sign) (z + unit^H f) + sum_b lam_b (|f_b|^2 - 1), f in `blocks` blocks.
 
-    unit: (user, coordinate, stream), sign, z: (user, stream), lam: (user, block) to start from, or None. -> (value, multipliers, f).
+    unit: (user, coordinate, stream), sign, z: (user, stream), share: (user, block) of the multipliers to start from, or None.
+    -> (value, shares, f). Newton's method on the concave dual; of its steps only the ratio counts, the size is worked out exactly.
     """
     a = (unit * sign[:, None]) @ np.swapaxes(unit.conj(), -1, -2)
     c = (unit @ (sign * z)[..., None])[..., 0]
     constant = np.sum(sign * np.abs(z) ** 2, -1)
-    size, v = np.linalg.eigh(a)
-    turned = (np.swapaxes(v.conj(), -1, -2) @ c[..., None])[..., 0]
-    one = _multiplier(size, turned, float(blocks))  # the ball around the product of balls
-    value = constant - blocks * one - _quotients(size, np.abs(turned) ** 2, one)
-    total = size + one[:, None]
-    f = -(v @ np.where(total > 0.0, turned / np.where(total > 0.0, total, 1.0), 0.0)[..., None])[..., 0]
+    member = np.arange(blocks)[:, None] == np.repeat(np.arange(blocks), c.shape[-1] // blocks)  # (block, coordinate)
+    here = _ellipsoid(a, c, constant, np.full((len(c), blocks), 1.0 / blocks) if share is None else share, member)
     if blocks == 1:
-        return value, one[:, None], f
-    return _product(a, c, constant, blocks, one, value, f, lam)
-
-
-def _product(a, c, constant, blocks, one, value, f, lam):
-    """Newton's method on the concave dual over one multiplier a ball, from the better of one for all and of those of the last call."""
-    size = c.shape[-1]
-    member = np.arange(blocks)[:, None] == np.repeat(np.arange(blocks), size // blocks)  # (block, coordinate)
-    scale = np.maximum(one, np.maximum(np.linalg.norm(a, axis=(-2, -1)), 1e-100))[:, None]
-    small = 1e-11 * scale
-    idle = np.where((np.diagonal(a, axis1=1, axis2=2) == 0.0).reshape(len(c), blocks, -1).all(-1), scale, 0.0)  # known links: free of charge
-
-    def at(lam):
-        """(value, multipliers, f, inverse), the value -inf where the Lagrangian is not bounded below."""
-        w, v = np.linalg.eigh(a + ((lam + idle) @ member)[:, None] * np.eye(size))
-        fine = w[:, 0] > 1e-12 * w[:, -1]
-        inverse = (v / np.where(fine[:, None], w, 1.0)[:, None]) @ np.swapaxes(v.conj(), -1, -2)
-        f = -(inverse @ c[..., None])[..., 0]
-        won = -np.sum(c.conj() * f, -1).real
-        lost = 4e-16 * won * np.where(fine, w[:, -1] / w[:, 0], 0.0)  # to rounding, at most
-        return np.where(fine, constant - won - lost - lam.sum(-1), -np.inf), lam, f, inverse
-
-    def chosen(take, new, old):
-        return tuple(np.where(take.reshape(-1, *[1] * (x.ndim - 1)), x, y) for x, y in zip(new, old))
-
-    here = at(np.maximum(np.repeat(one[:, None] * (1 + 1e-9), blocks, 1), small))
-    if lam is not None:
-        before = at(np.maximum(lam, small))
-        here = chosen(before[0] > here[0], before, here)
+        return here[:3]
+    tiny = 1e-11 * np.maximum(np.abs(constant), 1e-300)  # of a value: nothing to gain
     for _ in range(INNER):
-        height, lam, there, inverse = here
-        slope = np.abs(there) ** 2 @ member.T - 1.0
-        free = (lam > 1.5 * small) | (slope > 0.0)
+        value, share, f, lam, inverse = here
+        slope = np.abs(f) ** 2 @ member.T - 1.0
+        free = (share > 1.5 * LEAST) | (slope > 0.0)
         slope = np.where(free, slope, 0.0)
-        parts = there[:, None] * member  # (user, block, coordinate)
+        parts = f[:, None] * member  # (user, block, coordinate)
         bend = 2 * (parts.conj() @ inverse @ np.swapaxes(parts, -1, -2)).real * (free[:, None] & free[:, :, None])
-        ridge = ~free + (1e-14 * np.trace(bend, axis1=1, axis2=2) + 1e-300)[:, None]
+        ridge = ~free + (1e-13 * np.trace(bend, axis1=1, axis2=2) + 1e-300)[:, None]
         step = np.linalg.solve(bend + ridge[:, None] * np.eye(blocks), slope[..., None])[..., 0]
-        gain = np.sum(step * slope, -1)
-        length = np.where(np.isfinite(height) & (gain > 1e-14 * np.maximum(np.abs(constant), 1e-300)), 1.0, 0.0)
+        length = np.where(np.sum(step * slope, -1) > tiny, 1.0, 0.0)
+        if not np.any(length):
+            break
         for _ in range(INNER):
-            trial = at(np.maximum(lam + length[:, None] * step, small))
-            worse = (length > 0.0) & (trial[0] < height + 0.1 * length * gain - 1e-15 * np.abs(constant))
+            trial = np.maximum(lam + length[:, None] * step, 0.1 * lam)
+            there = _ellipsoid(a, c, constant, trial / np.maximum(trial.sum(-1, keepdims=True), 1e-300), member)
+            worse = (length > 0.0) & (there[0] < value - 0.1 * tiny)
             if not np.any(worse):
                 break
-            length = np.where(worse, 0.5 * length, length)
-        moved = (length > 0.0) & (trial[0] > height)
+            length = np.where(worse, 0.25 * length, length)
+        moved = (length > 0.0) & (there[0] > value)
         if not np.any(moved):
             break
-        here = chosen(moved, trial, here)
-    return np.maximum(here[0], value), here[1], np.where((here[0] > value)[:, None], here[2], f)
+        here = tuple(np.where(moved.reshape(-1, *[1] * (x.ndim - 1)), x, y) for x, y in zip(there, here))
+    return here[:3]
+
+
+def _ellipsoid(a, c, constant, share, member):
+    """(value, shares, f, multipliers, inverse) of the exact minimum over sum_b share_b |f_b|^2 <= 1, which holds every product of unit balls
+    since shares add up to one: multipliers in the ratio of the shares."""
+    share = np.maximum(share, LEAST)
+    share = share / share.sum(-1, keepdims=True)
+    root = 1.0 / np.sqrt(share @ member)
+    size, v = np.linalg.eigh(root[:, :, None] * a * root[:, None])
+    v = root[..., None] * v
+    turned = (np.swapaxes(v.conj(), -1, -2) @ c[..., None])[..., 0]
+    lam = _multiplier(size, turned, 1.0)
+    total = size + lam[:, None]
+    part = np.where(total > 0.0, 1.0 / np.where(total > 0.0, total, 1.0), 0.0)
+    inverse = (v * part[:, None]) @ np.swapaxes(v.conj(), -1, -2)
+    value = constant - lam - _quotients(size, np.abs(turned) ** 2, lam)
+    return value, share, -(v @ (part * turned)[..., None])[..., 0], lam[:, None] * share, inverse
 
 
 def _multiplier(a, c, balls):
