@@ -29,6 +29,7 @@ def asked(bench: Any, runs: Path, over: tuple[str, ...] = (), designers: tuple[s
     return sweep.Asked((bench.folder,), over, designers, seeds, "process", Where(runs, "local", 0), **more)
 
 
+@pytest.mark.slow
 def test_a_sweep_measures_what_single_runs_measure(tmp_path: Path, streams: Streams) -> None:
     bench = lone_bench(tmp_path / "bench")
     assert sweep.sweep(streams, asked(bench, tmp_path / "runs", ("array.element_power_dbm=-30,-20",), ("fixed",))) == 0
@@ -43,6 +44,7 @@ def test_a_sweep_measures_what_single_runs_measure(tmp_path: Path, streams: Stre
     assert told["trials"] == 2 and told["table"][0]["array.element_power_dbm"] == "-30" and Path(told["report"]).is_file()
 
 
+@pytest.mark.slow
 def test_designs_side_by_side(tmp_path: Path, streams: Streams) -> None:
     bench = lone_bench(tmp_path / "bench")
     wanted = design.Asked((bench.folder,), ("fixed", "fixed-rzf"), (3,), Where(tmp_path / "runs", "local", 0))
@@ -89,7 +91,7 @@ def test_keys_are_listed_as_over_takes_them(tmp_path: Path, streams: Streams) ->
 
 def test_a_trial_does_not_go_on_where_a_sweep_began(tmp_path: Path, streams: Streams) -> None:
     bench = lone_bench(tmp_path / "bench")
-    sweep.sweep(streams, asked(bench, tmp_path / "runs", ("rounds.max=1",), ("fixed",)))
+    sweep.sweep(streams, asked(bench, tmp_path / "runs", ("rounds.max=1",), ("fixed-rzf",)))
     again = sweep.Asked((), (), (), (1,), "process", Where(tmp_path / "runs", "local", 0, "last"))
     with pytest.raises(RecordError, match="has ended"):
         sweep.sweep(streams, again)
