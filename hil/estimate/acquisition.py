@@ -11,7 +11,7 @@ from scipy.special import gammainccinv
 
 from hil.device import Capture
 from hil.estimate.usable import samples_of
-from hil.waveform.frame import Frame
+from hil.waveform.frame import Announced
 from hil.waveform.numerology import Numerology
 
 FALSE_ALARM = 1e-3
@@ -57,7 +57,7 @@ def hypotheses(numerology: Numerology, lowest_hz: float, highest_hz: float) -> N
 
 
 def acquire(
-    capture: Capture, frame: Frame, *, widest_ppm: float = 40.0, near_hz: float | None = None, width_hz: float = 3000.0
+    capture: Capture, frame: Announced, *, widest_ppm: float = 40.0, near_hz: float | None = None, width_hz: float = 3000.0
 ) -> Acquisition:
     """Correlate with the frame's preamble over one frame and all carrier hypotheses; the strongest pair of preamble symbols wins.
 
@@ -110,7 +110,7 @@ def acquire(
     return Acquisition(start, float(cfo), metric, limit)
 
 
-def _waves(frame: Frame) -> NDArray[np.complex128]:
+def _waves(frame: Announced) -> NDArray[np.complex128]:
     """(wave, sample) orthonormal waveforms of one useful symbol that span what the antennas send in the preamble; the strongest few."""
     numerology = frame.numerology
     _, strength, tones = np.linalg.svd(frame.preambles, full_matrices=False)

@@ -52,12 +52,27 @@ class Layout:
         return np.flatnonzero(self.kinds == kind)
 
 
-class Frame(Protocol):
-    """A cyclic transmission of one device, as the estimators need it."""
+class Announced(Protocol):
+    """A cyclic transmission of one device that begins with its preamble: all that finding it takes."""
 
     numerology: Numerology
     device: int
     version: int
+
+    @property
+    def length(self) -> int:
+        """Samples of one turn of the buffer."""
+
+    @property
+    def preambles(self) -> NDArray[np.complex128]:
+        """(antenna, tone) what each antenna sends in the second preamble symbol."""
+
+    def samples(self) -> NDArray[np.complex128]:
+        """(antenna, sample) sqrt(W) at the antenna ports."""
+
+
+class Frame(Announced, Protocol):
+    """A cyclic transmission of one device, as the estimators need it."""
 
     @property
     def layout(self) -> Layout: ...
@@ -65,10 +80,6 @@ class Frame(Protocol):
     @property
     def stream(self) -> int:
         """Number of the device's stream that `known` and the marks are of."""
-
-    @property
-    def length(self) -> int:
-        """Samples of one turn of the buffer."""
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -79,15 +90,8 @@ class Frame(Protocol):
         """(symbol, tone) sqrt(W): what is sent, for a channel that is the same within a group."""
 
     @property
-    def preambles(self) -> NDArray[np.complex128]:
-        """(antenna, tone) what each antenna sends in the second preamble symbol."""
-
-    @property
     def coherent_blocks(self) -> bool:
         """Whether blocks of tones are sent alike; a precoder may turn each block by its own phase."""
-
-    def samples(self) -> NDArray[np.complex128]:
-        """(antenna, sample) sqrt(W) at the antenna ports."""
 
 
 def payload_ranks(numerology: Numerology) -> NDArray[np.int64]:
