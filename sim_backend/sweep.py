@@ -104,16 +104,37 @@ def _wobble(track, position, step, out):
     base = math.floor(position)
     track = track[int(base) :]
     position -= base
-    begin = k = 0
-    while begin < out.size:
-        end = min(math.ceil((k + 1 - position) / step), out.size)
+    count = min(int(position + out.size * step) + 2, track.size - 1)
+    begins = np.empty(count + 1)
+    starts = np.empty(count, np.float32)
+    rises = np.empty(count, np.float32)
+    for k in range(count + 1):
+        begins[k] = min(np.ceil((k - position) / step), out.size)
+    begins[0] = 0.0
+    for k in range(count):
         rise = track[k + 1] - track[k]
-        at = track[k] + _f32(position + begin * step - k) * rise
-        rise *= _f32(step)
-        ramp = out[begin:end]
-        for m in range(ramp.size):
-            ramp[m] = at + _f32(m) * rise
-        begin = max(begin, end)
+        starts[k] = track[k] + _f32(position + begins[k] * step - k) * rise
+        rises[k] = rise * _f32(step)
+    if step < 0.25:
+        for k in range(count):
+            ramp = out[int(begins[k]) : int(begins[k + 1])]
+            for m in range(ramp.size):
+                ramp[m] = starts[k] + _f32(m) * rises[k]
+        return
+    k = 0
+    while k < count and begins[k] + 5.0 <= out.size:  # a ramp is at most five samples long; what is too many of one is written over by the next
+        n = int(begins[k])
+        at, rise = starts[k], rises[k]
+        out[n] = at
+        out[n + 1] = at + rise
+        out[n + 2] = at + _f32(2.0) * rise
+        out[n + 3] = at + _f32(3.0) * rise
+        out[n + 4] = at + _f32(4.0) * rise
+        k += 1
+    while k < count:
+        n = int(begins[k])
+        for m in range(n, int(begins[k + 1])):
+            out[m] = starts[k] + _f32(m - n) * rises[k]
         k += 1
 
 

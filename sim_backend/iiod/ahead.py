@@ -27,13 +27,10 @@ class Ahead(Generic[Block]):
         self._prepared = None if history is None else (tick, history, _workers().submit(self._take, tick))
 
     def block(self, tick: int) -> Block:
-        """As `take`, sooner where it was prepared."""
+        """As `take`, sooner where it was prepared; what nobody has begun with yet is done here."""
         prepared, self._prepared = self._prepared, None
-        if prepared is None:
-            return self._take(tick)
-        if prepared[:2] == (tick, self._history()):
+        if prepared is not None and not prepared[2].cancel() and prepared[:2] == (tick, self._history()):
             return prepared[2].result()
-        prepared[2].cancel()
         return self._take(tick)
 
 

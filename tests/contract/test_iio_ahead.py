@@ -84,7 +84,7 @@ def test_a_prepared_block_counts_only_for_its_tick_and_its_history():
 
     ahead = Ahead(take, lambda: history[0])
     ahead.prepare(5)
-    assert ahead.block(5) == 5 and computed == [5]
+    assert ahead.block(5) == 5 and computed == [5], "worked out once"
     ahead.prepare(6)
     assert ahead.block(7) == 7, "another tick"
     ahead.prepare(8)
