@@ -20,26 +20,28 @@ from hil.systems.multicell.problem import Mode, Precoding, Problem
 from hil.systems.multicell.program import Program, Space
 
 LEAST = 1e-6  # target of the cone programs where none is asked for
-SAFE = 1e-6  # relative, of the target: what the solver's accuracy may take
+SAFE = 1e-5  # relative, of the target: what the solver's accuracy may take
 STARTS = 2
 TRIED = 3  # steps from every start before the best of them goes on
 STEPS = 40
 SETTLED = 2e-4  # relative gain of a step that ends the design
 SMALL = 2e-2  # relative gain of a step from which on targets are lowered to the exact worst case
 BEYOND, FURTHEST = 1.5, 8.0  # growth and most of the extrapolation of the expansion point
+AGAIN = 4  # times that a step is tried
 
 
 @dataclass(slots=True)
 class Course:
-    """Where a start has come to. t: smallest over base stations and views. gain: relative, of the last step."""
+    """Where a start has come to. t: smallest over base stations and views. slack: (user,) promise of the cone programs over the exact
+    worst case, of the last points seen. gain: relative, of the last step.
+    """
 
     w: NDArray[np.complex128]
     t: float
-    sinr: NDArray[np.float64]
     previous: NDArray[np.complex128]
     history: list[float] = field(default_factory=list)
+    slack: NDArray[np.float64] | None = None
     beyond: float = 0.0
-    margin: float = 1e-3  # what is left of the slack
     gain: float = np.inf
     stopped: str = ""
 
@@ -52,78 +54,86 @@ class Designer:
         self.space = Space(problem, mode)
         self.targets = np.full(problem.users, max(asked, LEAST) * (1.0 + SAFE))
         self.program = Program(self.space, "sense")
-        self.senses = len(self.program.echoes) > 0
+        sends = np.isin(np.arange(problem.stations), self.space.station)
+        self.able = (self.space.rows.scale[:, :, 0] > 0.0) & sends  # (view, base station) that can learn anything
 
     def measured(self, w: NDArray[np.complex128]) -> float:
         """Smallest t over the base stations that can learn anything."""
         t = fisher.schur(self.space.rows, fisher.information(self.space.rows, fisher.covariance(self.problem, w, "blp")))
         return float(t[self.able].min()) if np.any(self.able) else 0.0
 
-    @property
-    def able(self) -> NDArray[np.bool_]:
-        """(view, base station)"""
-        sends = np.isin(np.arange(self.problem.stations), self.space.station)
-        return (self.space.rows.scale[:, :, 0] > 0.0) & sends
+    def promised(self, w: NDArray[np.complex128]) -> NDArray[np.float64]:
+        """(user,) SINR with errors of different streams taken apart."""
+        wanted, rest = apart(self.space, w)
+        return (wanted / rest) ** 2
+
+    def exact(self, w: NDArray[np.complex128]) -> NDArray[np.float64]:
+        return worst_case.sinr(self.problem, self.mode, w)
 
     def radiable(self, w: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """W within all limits of power to the last digit."""
-        excess = np.sqrt(self.problem.spent(w, "blp") / self.problem.power)[:, None]
+        excess = np.sqrt(self.problem.spent(w, "blp") / self.problem.power)
         if self.problem.element_power is not None:
-            excess = np.maximum(excess, np.sqrt(np.sum(np.abs(w) ** 2, axis=2) / self.problem.element_power).max(1, keepdims=True))
-        return w / np.maximum(excess.max(), 1.0)
+            excess = np.maximum(excess, np.sqrt(np.sum(np.abs(w) ** 2, axis=2) / self.problem.element_power).max(1))
+        return w / max(excess.max(), 1.0)
 
-    def start(self, rng: np.random.Generator) -> NDArray[np.complex128] | None:
+    def start(self, beam: Program, rng: np.random.Generator) -> NDArray[np.complex128] | None:
         """Most amplitude towards the targets with random phases, users served; None where the users' cone program has no point."""
         cost = np.zeros((len(self.space.station), self.space.size), complex)
-        for echo in self.space.echoes():
+        for echo in self.program.echoes:
             phase = np.exp(1j * rng.uniform(0.0, 2 * np.pi, self.problem.users))
             cost[echo.pairs] -= phase[self.space.stream[echo.pairs], None] * echo.g / max(np.linalg.norm(echo.g), 1e-300)
         flat = cost.ravel()
-        found = Program(self.space, "beam").solve(self.targets, np.concatenate([flat.real, -flat.imag]), accuracy=1e-6)
+        found = beam.solve(self.targets, np.concatenate([flat.real, -flat.imag]))
         return None if found is None else self.radiable(found[0])
 
     def course(self, w: NDArray[np.complex128]) -> Course:
         t = self.measured(w)
-        return Course(w, t, worst_case.sinr(self.problem, self.mode, w), w, [t])
+        return Course(w, t, w, [t])
 
     def step(self, at: Course) -> bool:
         """One step onwards; False where none is found."""
-        for _ in range(4):
-            targets = self.lowered(at)
+        for _ in range(AGAIN):
+            targets = self.targets
+            if at.gain <= SMALL:
+                if at.slack is None:
+                    at.slack = self.promised(at.w) / self.exact(at.w)
+                targets = np.minimum(targets, self.targets * at.slack)
             self.program.at(at.w + at.beyond * (at.w - at.previous))
             found = self.program.solve(targets)
-            if found is not None:
-                w = self.radiable(found[0])
-                t = self.measured(w)
-                if t > at.t:
-                    sinr = worst_case.sinr(self.problem, self.mode, w)
-                    if sinr.min() >= self.asked:
-                        at.gain = t / at.t - 1.0 if at.t > 0.0 else np.inf
-                        at.previous, at.w, at.t, at.sinr = at.w, w, t, sinr
-                        at.history.append(t)
-                        at.beyond = min(max(BEYOND * at.beyond, 0.5), FURTHEST)
-                        return True
-                    at.margin *= 4.0
-                    continue
-            if at.beyond == 0.0:
-                at.stopped = "no better point" if found is not None else "solver"
+            if found is None and at.beyond == 0.0:
+                at.stopped = "solver"
                 return False
-            at.beyond = 0.0
-        at.stopped = "slack"
+            w = at.w if found is None else self.radiable(found[0])
+            t = self.measured(w)
+            if t <= at.t:
+                if at.beyond == 0.0:
+                    at.stopped = "no better point"
+                    return False
+                at.beyond = 0.0
+                continue
+            if targets is not self.targets:
+                worst = self.exact(w)
+                slack = self.promised(w) / worst
+                if worst.min() < self.asked:
+                    at.slack = np.maximum(at.slack, slack) * (1.0 + SAFE)
+                    continue
+                at.slack = slack
+            elif self.promised(w).min() < self.asked:
+                self.targets = self.targets * (1.0 + SAFE)
+                continue
+            at.gain = t / at.t - 1.0 if at.t > 0.0 else np.inf
+            at.previous, at.w, at.t = at.w, w, t
+            at.history.append(t)
+            at.beyond = min(max(BEYOND * at.beyond, 0.5), FURTHEST)
+            return True
+        at.stopped = "no better point that stands"
         return False
-
-    def lowered(self, at: Course) -> NDArray[np.float64]:
-        """(user,) targets of the cone program that still leave the exact worst case at what is asked, and W feasible."""
-        if at.gain > SMALL:
-            return self.targets
-        wanted, rest = apart(self.space, at.w)
-        promised = (wanted / rest) ** 2
-        return np.minimum(self.targets, np.minimum(promised, promised * self.asked / at.sinr * (1.0 + at.margin)))
 
     def run(self, starts: list[NDArray[np.complex128]]) -> Course:
         courses = [self.course(w) for w in starts]
         for course in courses:
-            for _ in range(TRIED):
+            for _ in range(TRIED if len(courses) > 1 else 0):
                 if not self.step(course):
                     break
         best = max(courses, key=lambda course: course.t)
@@ -140,15 +150,15 @@ def design(problem: Problem, mode: Mode, asked: float, *, rng: np.random.Generat
         raise InputError("target", "a target is a linear ratio", key="asked", found=str(asked), allowed="0 or more, finite")
     rng = np.random.default_rng(0) if rng is None else rng
     designer = Designer(problem.normalised, mode, asked)
-    begun = [w for w in (designer.start(rng) for _ in range(starts)) if w is not None]
-    begun = [w for w in begun if worst_case.sinr(designer.problem, mode, w).min() >= asked]
+    beam = Program(designer.space, "beam")
+    begun = [w for w in (designer.start(beam, rng) for _ in range(starts)) if w is not None and designer.promised(w).min() >= asked]
     if not begun:
         w = designer.radiable(highest(designer.space)[1])
-        reached = float(worst_case.sinr(designer.problem, mode, w).min())
+        reached = float(designer.exact(w).min())
         if reached < asked:
             return Precoding(mode, "blp", asked, "infeasible", achievable=reached, stopped="the largest worst case lies below the target")
         begun = [w]
-    course = designer.run(begun) if designer.senses else designer.course(begun[0])
+    course = designer.run(begun) if designer.program.echoes else designer.course(begun[0])
     w = problem.restored(course.w)
     return Precoding(
         mode, "blp", asked, "solved", w, worst_case.sinr(problem, mode, w), fisher.sensing(problem, mode, w, "blp"), history=course.history,

@@ -45,7 +45,7 @@ def highest(space: Space) -> tuple[float, NDArray[np.complex128]]:
     level = float(np.min((wanted / rest) ** 2))
     low = 1e-6  # something to divide by where the first W promises nothing
     for _ in range(STEPS):
-        found = program.solve(np.full(space.problem.users, max(level, low)), margins=rest)
+        found = program.solve(np.full(space.problem.users, max(level, low)), margins=rest, accuracy=1e-8)
         if found is None:
             break
         wanted, fresh = apart(space, found[0])

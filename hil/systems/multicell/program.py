@@ -101,6 +101,7 @@ class Space:
         self.size = self.basis.shape[-1]
         self.half = len(self.station) * self.size
         self.channel = problem.channel @ self.basis  # (base station, user, coordinate)
+        self.unit = np.maximum(np.linalg.norm(self.channel, axis=(0, 2)), 1e-100)  # (user,) of amplitudes in the programs: entries near 1
 
     def variable(self, pair) -> NDArray[np.int64]:
         """Numbers of the real parts of pairs (...,), shape (..., coordinate); the imaginary parts lie `half` further."""
@@ -151,17 +152,20 @@ def users_rows(space: Space, lines: Triplets, extra: int) -> int:
     extra += users * (users - 1)
     streams = [np.flatnonzero(space.stream == s) for s in range(users)]
 
+    unit = space.unit
+
     def reach(u, s):
         """(variables, factors) of how far an error moves what user u hears of stream s."""
         if space.stacked:
-            return beta[streams[s][:1]], problem.stacked_radius[[u]]
-        return beta[streams[s]], problem.radius[space.station[streams[s]], u]
+            return beta[streams[s][:1]], problem.stacked_radius[[u]] / unit[u]
+        return beta[streams[s]], problem.radius[space.station[streams[s]], u] / unit[u]
 
     def heard(u, s):
         """(variables of the real parts, coefficients) of h_u w_s."""
-        return space.variable(streams[s]).ravel(), space.channel[space.station[streams[s]], u].ravel()
+        return space.variable(streams[s]).ravel(), space.channel[space.station[streams[s]], u].ravel() / unit[u]
 
-    tops = [lines.cone(clarabel.SecondOrderConeT(users + 1), np.eye(users + 1)[-1]) for _ in range(users)]
+    noise = np.sqrt(problem.noise) / unit
+    tops = [lines.cone(clarabel.SecondOrderConeT(users + 1), np.eye(users + 1)[-1] * noise[u]) for u in range(users)]
     for u, top in enumerate(tops):
         x, h = heard(u, u)
         lines.add(top, x, h.real), lines.add(top, x + space.half, -h.imag)
@@ -315,17 +319,18 @@ class Program:
     # -- solving -------------------------------------------------------------------------------------------------------------------------
 
     def solve(self, targets: NDArray[np.float64], cost: NDArray[np.float64] | None = None, margins: NDArray[np.float64] | None = None,
-              accuracy: float = 1e-8) -> tuple[NDArray[np.complex128], NDArray[np.float64]] | None:  # fmt: skip
+              accuracy: float = 1e-6) -> tuple[NDArray[np.complex128], NDArray[np.float64]] | None:  # fmt: skip
         """(W, x) at targets (user,), or None where the solver finds no point. margins: (user,) what a unit of the common margin is worth."""
         self.val[: len(self.base)] = self.base / np.sqrt(targets)[self.user_of]
         if self.margin is not None:
-            self.val[self.margin : self.margin + len(targets)] = np.ones(len(targets)) if margins is None else margins
+            self.val[self.margin : self.margin + len(targets)] = (np.ones(len(targets)) if margins is None else margins) / self.space.unit
         a = sparse.csc_matrix((self.val[self.order], self.indices, self.indptr), (self.lines.height, self.size))
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.max_threads = 1
-        settings.presolve_enable = False
-        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = accuracy
+        settings.presolve_enable = settings.equilibrate_enable = False  # entries are near 1 already; equilibrated it takes twice the steps
+        settings.tol_gap_abs = settings.tol_gap_rel = accuracy
+        settings.tol_feas = 0.1 * accuracy
         c = self.cost if cost is None else np.concatenate([cost, np.zeros(self.size - len(cost))])
         result = clarabel.DefaultSolver(sparse.csc_matrix((self.size, self.size)), c, a, self.right, self.lines.cones, settings).solve()
         if result.status not in SOLVED:
