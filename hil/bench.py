@@ -404,6 +404,7 @@ def _devices(bench: Bench, seed: int, clock: Clock, timeout: float) -> Iterator[
     from sim_backend.iiod.serve import RadioProcess
 
     reach.require_library()
+    reach.require_own_start(bench.testbed)
     build_world(bench, seed, VirtualClock())
     with RadioProcess(site(bench, seed), patient=True) as world:
         radios = {name: (reach.DRIVER, reach.arguments(bench.testbed, name, uri)) for name, uri in world.uris.items()}

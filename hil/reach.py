@@ -39,8 +39,8 @@ def arguments(testbed: Testbed, name: str, uri: str | None = None) -> dict[str, 
 
 
 def require_air(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, NodeFile] | None = None) -> None:
-    """All that keeps a bench from going over the air, at once: InputErrors `no-address`, `no-serial`, `no-driver`, `node-elsewhere`; when
-    there is none of these, `no-calibration`. Nothing is opened."""
+    """All that keeps a bench from going over the air, at once: InputErrors `no-address`, `no-serial`, `no-driver`, `no-trigger`, `node-elsewhere`;
+    when there is none of these, `no-calibration`. Nothing is opened."""
     source = testbed.source
     assert source is not None
     errors: list[InputError] = []
@@ -61,8 +61,23 @@ def require_air(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, NodeFi
         if node.address != "local":
             errors.append(source.error("node-elsewhere", "nodes on other machines need keys, which this version has not", "node", index, "address",
                                        found=node.address, allowed="local"))  # fmt: skip
-    strict.raise_all(errors)
+    strict.raise_all([*errors, *_triggered(testbed)])
     strict.raise_all(_uncalibrated(scenario, testbed, nodes))
+
+
+def require_own_start(testbed: Testbed) -> None:
+    """InputError `no-trigger` where radios are to start together: drivers of radios cannot have them do so."""
+    strict.raise_all(_triggered(testbed))
+
+
+def _triggered(testbed: Testbed) -> list[InputError]:
+    source = testbed.source
+    assert source is not None
+    return [
+        source.error("no-trigger", "no driver has radios start by a trigger yet", "shared", index, "trigger", found=", ".join(group.radios),
+                     fix="trigger = false: each starts when it can; or leave this to the emulator, --depth process or nodes")
+        for index, group in enumerate(testbed.shared) if group.trigger
+    ]  # fmt: skip
 
 
 def _uncalibrated(scenario: Scenario, testbed: Testbed, nodes: Mapping[str, NodeFile] | None) -> list[InputError]:
