@@ -26,7 +26,7 @@ LOOK = "look at its power, cable and network, then `hil doctor BENCH`"
 
 
 class Board:
-    """One context on one radio. timeout_s: longest wait for one answer."""
+    """One context on one radio. timeout_s: longest wait for one answer, as it was last set."""
 
     def __init__(self, name: str, uri: str, part: str, serial: str = "", timeout_s: float = 5.0) -> None:
         self.name, self.uri, self.timeout_s = name, uri, timeout_s
@@ -155,6 +155,7 @@ class Board:
         """Longest wait for one answer from here on, buffers opened later included. The daemon is told half of it."""
         with self.speaking("set its time-out"):
             self.context.set_timeout(max(100, round(seconds * 1e3)))
+        self.timeout_s = seconds
 
     def memory(self, buffer: Any) -> memoryview:
         """The bytes of a receive buffer where libiio keeps them; gone with the buffer."""

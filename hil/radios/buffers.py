@@ -7,6 +7,7 @@ converter would have nowhere to put the sample after the last, and its status wo
 
 from __future__ import annotations
 
+import errno
 import math
 import time
 from typing import Any
@@ -51,7 +52,7 @@ class Receiver:
             self._changes = changes
         try:
             with self._board.speaking(f"deliver {samples} samples"):
-                sdr._rxbuf.refill()
+                self._refill(sdr._rxbuf)
                 block = self._board.memory(sdr._rxbuf)
         except BaseException:
             self.drop()
@@ -65,6 +66,16 @@ class Receiver:
                 found=str(len(block) // (self._channels * BYTES)), allowed=str(samples), fix="capture again; if it stays, `hil doctor BENCH`",
             )  # fmt: skip
         return block
+
+    def _refill(self, buffer: Any) -> None:
+        """Of a connection on which nothing came for as long as it may take, libiio says that it is broken."""
+        asked = time.monotonic()
+        try:
+            buffer.refill()
+        except BrokenPipeError as error:
+            if time.monotonic() - asked < 0.9 * self._board.timeout_s:
+                raise
+            raise TimeoutError(errno.ETIMEDOUT, "no block came") from error
 
     @property
     def open_for(self) -> float:

@@ -37,7 +37,7 @@ from hil.radios import opening
 from sim_backend.iiod.daemon import Daemon
 
 LIMIT_S = 15.0  # of an attempt: libiio waits five seconds for a context, and each of a few answers after that as long as it was told
-TIMEOUT_S = 0.1
+TIMEOUT_S, HONEST_S = 0.1, 30.0
 PARTS = {"pluto": 1, "fmcomms5": 4, "ad9081": 2}
 TURN = ("pluto",) * 8 + ("fmcomms5", "ad9081")
 PROGRAM = Path(__file__).resolve()
@@ -65,12 +65,12 @@ class Outcome:
         return not (self.crashes or self.late or self.faults)
 
 
-def attempt(part: str, uri: str) -> str:
+def attempt(part: str, uri: str, timeout_s: float = TIMEOUT_S) -> str:
     """One trial's worth of the driver; how it ended."""
     channels = PARTS[part]
     can = capability(part, "emulated-a", channels=channels)
     try:
-        with opening.radio("a", WallClock(), uri=uri, capability=can, timeout_s=TIMEOUT_S) as radio:
+        with opening.radio("a", WallClock(), uri=uri, capability=can, timeout_s=timeout_s) as radio:
             radio.audit()
             radio.temperature_c()
             rate = RATE.get(part, 4e6)
@@ -79,7 +79,7 @@ def attempt(part: str, uri: str) -> str:
             radio.load(1, np.full((channels, 512), 0.3, np.complex64))
             radio.apply(1)
             for _ in range(2):
-                radio.capture(2048, TIMEOUT_S)
+                radio.capture(2048, timeout_s)
             return "whole"
     except DeviceError as error:
         return error.id
@@ -93,7 +93,7 @@ def record() -> dict[str, Book]:
             host, _, port = daemon.uris["a"].removeprefix("ip:").rpartition(":")
             recorder = Recorder((host, int(port)), channels)
             try:
-                ended = attempt(part, recorder.uri)
+                ended = attempt(part, recorder.uri, HONEST_S)
             finally:
                 recorder.close()
             if ended != "whole":

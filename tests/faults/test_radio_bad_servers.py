@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from against_bad_servers import HERE, LIMIT_S, against, record
 from bad_server import BadServer, Book
 from daemon_bench import require_libiio
+
+from hil.clock import WallClock
+from hil.device import DeviceError, Setting
+from hil.parts import capability
+from hil.radios import opening
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +61,26 @@ def test_what_a_server_must_not_say_is_told_before_libiio_trips_over_it(books: d
         for server in servers:
             server.close()
     assert done.returncode == 0 and done.stdout.split() == [how for _, how in expected], f"{done.returncode} {done.stdout} {done.stderr[-500:]}"
+
+
+@pytest.mark.parametrize(("waits_s", "id"), [(0.0, "unplugged"), (0.6, "no-answer")])
+def test_a_block_that_does_not_come_is_told_from_a_connection_that_ends(books: dict[str, Book], waits_s: float, id: str) -> None:
+    class Mute(BadServer):
+        def _reply(self, words: list[bytes], line: bytes) -> bytes:
+            if words[0] == b"READBUF":
+                time.sleep(waits_s)
+                raise OSError  # and leaves
+            return super()._reply(words, line)
+
+    server = Mute(books["pluto"])
+    try:
+        with opening.radio("a", WallClock(), uri=server.uri, capability=capability("pluto", "emulated-a")) as radio:
+            radio.configure(Setting(3.5e9, 4e6, (20.0,), (20.0,)))
+            with pytest.raises(DeviceError) as caught:
+                radio.capture(2048, 0.25)
+    finally:
+        server.close()
+    assert caught.value.id == id and (id == "unplugged" or caught.value.allowed == "0.25 s")
 
 
 def test_a_sample_of_bad_servers(books: dict[str, Book]) -> None:

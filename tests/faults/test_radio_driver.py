@@ -87,7 +87,10 @@ def test_another_number_of_channels() -> None:
     require_libiio()
     with Daemon(site("ad9081", channels=2)) as two:
         error = refusal(lambda: opened(two, "a", "ad9081", channels=4))
-    assert error.id == "wrong-part" and error.found == "2" and error.allowed.startswith("4")
+        assert error.id == "wrong-part" and error.found == "2" and error.allowed.startswith("4")
+    with Daemon(site("ad9361")) as one:  # several chips, synchronised, need a driver of their own
+        error = refusal(lambda: opened(one, "a", "ad9361", channels=4))
+        assert error.id == "wrong-part" and error.found == "2" and error.allowed.startswith("4")
 
 
 def test_a_pluto_with_both_its_pairs_is_as_good_as_an_ad9361() -> None:

@@ -24,6 +24,13 @@ def test_received_words_are_fractions_of_full_scale_channel_by_channel(bits: int
         assert np.array_equal(samples[channel] * full, words[:, channel, 0] + 1j * words[:, channel, 1])
 
 
+def test_what_was_received_stays_when_the_device_writes_over_its_memory() -> None:
+    memory = bytearray(np.arange(64, dtype="<i2").tobytes())
+    taken, _ = codes.received(memoryview(memory), 2, 12)
+    memory[:] = bytes(len(memory))
+    assert np.array_equal(taken.values.ravel(), np.arange(64)) and taken.samples[1, 15] == (62 + 63j) / 2048
+
+
 @pytest.mark.parametrize(("bits", "channels"), [(12, 1), (12, 4), (16, 2)])
 def test_the_share_at_the_rails_counts_samples_not_words(bits: int, channels: int) -> None:
     full = 1 << (bits - 1)
