@@ -26,14 +26,15 @@ TRIED = 3  # steps from every start before the best of them goes on
 STEPS = 40
 SETTLED = 2e-4  # relative gain of a step that ends the design
 SMALL = 2e-2  # relative gain of a step from which on targets are lowered to the exact worst case
-BEYOND, FURTHEST = 1.5, 8.0  # growth and most of the extrapolation of the expansion point
+FURTHEST = 2.0  # most of the extrapolation of the expansion point, in last steps
 AGAIN = 4  # times that a step is tried
 
 
 @dataclass(slots=True)
 class Course:
     """Where a start has come to. t: smallest over base stations and views. slack: (user,) promise of the cone programs over the exact
-    worst case, of the last points seen. gain: relative, of the last step.
+    worst case, of the last points seen; guard: relative, how much more of it the next step may need. beyond: how far the next expansion
+    point lies behind w, in last steps. gain: relative, of the last step.
     """
 
     w: NDArray[np.complex128]
@@ -41,6 +42,7 @@ class Course:
     previous: NDArray[np.complex128]
     history: list[float] = field(default_factory=list)
     slack: NDArray[np.float64] | None = None
+    guard: float = 0.0
     beyond: float = 0.0
     gain: float = np.inf
     stopped: str = ""
@@ -93,12 +95,13 @@ class Designer:
 
     def step(self, at: Course) -> bool:
         """One step onwards; False where none is found."""
-        for _ in range(AGAIN):
+        short = 0.0
+        for attempt in range(AGAIN):
             targets = self.targets
-            if at.gain <= SMALL:
-                if at.slack is None:
-                    at.slack = self.promised(at.w) / self.exact(at.w)
-                targets = np.minimum(targets, self.targets * at.slack)
+            if at.slack is None and at.gain <= SMALL:
+                at.slack = self.promised(at.w) / self.exact(at.w)
+            if at.slack is not None:
+                targets = np.minimum(targets, self.targets * at.slack * (1.0 + at.guard))
             self.program.at(at.w + at.beyond * (at.w - at.previous))
             found = self.program.solve(targets)
             if found is None and at.beyond == 0.0:
@@ -107,25 +110,27 @@ class Designer:
             w = at.w if found is None else self.radiable(found[0])
             t = self.measured(w)
             if t <= at.t:
-                if at.beyond == 0.0:
+                if at.beyond == at.guard == 0.0:
                     at.stopped = "no better point"
                     return False
-                at.beyond = 0.0
+                at.beyond = at.guard = 0.0
                 continue
             if targets is not self.targets:
                 worst = self.exact(w)
                 slack = self.promised(w) / worst
                 if worst.min() < self.asked:
-                    at.slack = np.maximum(at.slack, slack) * (1.0 + SAFE)
+                    at.slack = np.maximum(at.slack, slack) * (1.0 + SAFE * 10**attempt)
+                    short = self.asked / worst.min() - 1.0
+                    at.guard = 0.0
                     continue
-                at.slack = slack
+                at.slack, at.guard = slack, 0.7 * max(short, at.guard)
             elif self.promised(w).min() < self.asked:
                 self.targets = self.targets * (1.0 + SAFE)
                 continue
             at.gain = t / at.t - 1.0 if at.t > 0.0 else np.inf
             at.previous, at.w, at.t = at.w, w, t
             at.history.append(t)
-            at.beyond = min(max(BEYOND * at.beyond, 0.5), FURTHEST)
+            at.beyond = min(max(1.5 * at.beyond, 0.5), FURTHEST)
             return True
         at.stopped = "no better point that stands"
         return False
@@ -137,9 +142,12 @@ class Designer:
                 if not self.step(course):
                     break
         best = max(courses, key=lambda course: course.t)
-        while len(best.history) <= STEPS and not best.stopped:
-            if self.step(best) and best.gain < SETTLED:
+        quiet = False
+        while len(best.history) <= STEPS and not best.stopped and self.step(best):
+            if best.gain < SETTLED and quiet:
                 best.stopped = "settled"
+            quiet = best.gain < SETTLED
+            best.beyond *= not quiet  # a small gain may be that of an expansion point too far beyond
         return best
 
 
