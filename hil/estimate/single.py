@@ -16,12 +16,12 @@ from hil.errors import HilError
 from hil.estimate.acquisition import Acquisition, acquire
 from hil.estimate.quality import Count, clopper_pearson
 from hil.estimate.usable import refuse_clipped, samples_of
-from hil.waveform.single import PILOT, SPAN, SingleCarrierFrame, matched, pilot, pulse
+from hil.waveform.single import PILOT, SLOT, SPAN, SingleCarrierFrame, matched, pilot, pulse
 
 FLAT_DB = 0.5  # from a flat channel's mean power, anywhere in the occupied band
-DEGREE = 3  # of the polynomial in frequency that a slot's response is smoothed by
+DEGREE = 4  # of the polynomial in frequency that a slot's response is smoothed by
 SURE = 3.0  # standard deviations by which a ripple must pass the limit before it is refused
-SEEN = 0.01  # tones of a pilot below this share of its strongest are left out
+SEEN = 0.1  # tones of a pilot below this share of its strongest are left out
 CARRIER_SEARCH_HZ = 2000.0  # around the preamble's
 TIMING_SEARCH = 1.0  # symbols around the preamble's
 
@@ -138,12 +138,17 @@ class _Turns:
             at = self.when(turn, first)
             return (at - reach >= 0) & (at + symbols * step + reach < len(raw))
 
-        whole = inside(frame.slot_at(frame.slots), PILOT + SPAN + frame.symbols)
-        self.payload = turn[whole & inside(frame.payload_at, frame.symbols)]
-        seen = np.stack([inside(frame.slot_at(slot), PILOT) for slot in range(frame.slots + 1)])
-        slot, at = np.nonzero(seen)
-        self.turn, self.slot = turn[at][slot < frame.slots], slot[slot < frame.slots]
-        self.quiet = turn[at][slot == frame.slots]
+        self.payload = turn[inside(frame.silence_at, PILOT + SPAN + frame.symbols)]
+        self.quiet = turn[inside(frame.silence_at, PILOT)]
+        self.places = np.array([[frame.slot_at(slot, visit) for slot in range(frame.slots)] for visit in range(frame.rounds)])
+        seen = np.array([[inside(int(place), PILOT) for place in row] for row in self.places])
+        self.round, self.slot, at = np.nonzero(seen)  # of every visit of a slot
+        self.turn, self.first = turn[at], self.places[self.round, self.slot]
+
+    @property
+    def length(self) -> float:
+        """Of a turn in the receiver's samples."""
+        return self.frame.length / (1.0 + self.cfo / self.carrier_hz)
 
     def when(self, turn: NDArray[np.int64], sample: NDArray[np.float64] | float) -> NDArray[np.float64]:
         """Capture sample at which a sample of a turn of the frame arrives: one oscillator for carrier and clock."""
@@ -163,38 +168,41 @@ class _Turns:
     def without_dc(self) -> None:
         """The receiver's own, from silent slots: the payload's mean is signal."""
         if len(self.quiet):
-            at = np.round(self.when(self.quiet, self.frame.slot_at(self.frame.slots))).astype(np.int64)
+            at = np.round(self.when(self.quiet, self.frame.silence_at)).astype(np.int64)
             quiet = at[:, None] + np.arange(PILOT * self.frame.samples_per_symbol)
             self.raw = self.raw - self.raw[quiet].mean()
             self.noise = float(np.var(self.raw[quiet])) / self.frame.samples_per_symbol
 
-    def first(self) -> NDArray[np.int64]:
-        return np.array([self.frame.slot_at(int(slot)) for slot in self.slot])
-
     def tune(self) -> None:
-        """Carrier: likelihood of the pilots, each slot's gain unknown. First every visit by itself, with what the preamble said, which
-        tells turns of the phase between visits; then all visits of a slot together."""
-        heard, seconds = self.symbols(self.turn, self.first(), PILOT)
+        """Carrier: likelihood of the pilots, every slot's gain unknown. First each visit by itself, with what the preamble said; then the
+        visits of one turn together, then those of all turns: each tells the next, finer one which of its maxima is meant."""
+        heard, seconds = self.symbols(self.turn, self.first, PILOT)
         left, times = heard * np.conj(pilot()), seconds - seconds.mean()
+        rate = self.frame.numerology.sample_rate_hz
         energy = PILOT * max(self.noise, 1e-12 * float(np.mean(np.abs(heard) ** 2)))
-        slots = self.slot == np.arange(self.frame.slots)[:, None]
-        visits = np.maximum(slots.sum(axis=1), 1)
-        prior, told = self.coarse
+        centre = times.mean(axis=1)
+        told, std = self.coarse
 
         def alone(carriers: NDArray[np.float64]) -> NDArray[np.float64]:
-            sums = np.exp(-2j * np.pi * np.multiply.outer(carriers, times - times[:, :1]))
-            fit = np.sum(np.abs(np.sum(left * sums, axis=-1)) ** 2, axis=-1) / energy
-            return fit - 0.5 * ((self.cfo + carriers - prior) / told) ** 2
+            turned = np.exp(-2j * np.pi * np.multiply.outer(carriers, times[:1] - times[0, 0]))  # every visit lasts as long
+            fit = np.sum(np.abs(np.sum(left * turned, axis=-1)) ** 2, axis=-1) / energy
+            return fit - 0.5 * ((self.cfo + carriers - told) / std) ** 2
 
-        def together(carriers: NDArray[np.float64]) -> NDArray[np.float64]:
-            sums = np.sum(left * np.exp(-2j * np.pi * np.multiply.outer(carriers, times)), axis=-1)
-            return np.sum(np.abs(sums @ slots.T) ** 2 / visits, axis=-1)
+        step = _summit(alone, CARRIER_SEARCH_HZ, 50.0, 5.0)
+        for label, apart in ((self.slot + self.frame.slots * self.turn, self.frame.slots * SLOT * self.frame.samples_per_symbol),
+                             (self.slot, self.frame.length)):  # fmt: skip
+            visits = np.sum(left * np.exp(-2j * np.pi * step * times), axis=-1)
+            same = label == np.unique(label)[:, None]
+            weight = same / np.sqrt(same.sum(axis=1))[:, None]
+            if np.all(same.sum(axis=1) < 2):
+                continue
 
-        self.cfo += (near := _summit(alone, CARRIER_SEARCH_HZ, 50.0, 5.0))
-        left = left * np.exp(-2j * np.pi * near * times)
-        turn = self.frame.numerology.sample_rate_hz / self.frame.length
-        step = 1.0 / (8.0 * max(float(np.ptp(seconds)), 1.0 / turn))
-        self.cfo += _summit(together, turn / 2.0, min(step, turn / 8.0), step)
+            def together(carriers: NDArray[np.float64], visits=visits, weight=weight) -> NDArray[np.float64]:
+                return np.sum(np.abs((visits * np.exp(-2j * np.pi * np.multiply.outer(carriers, centre))) @ weight.T) ** 2, axis=-1)
+
+            widest = 0.5 * rate / apart
+            step += _summit(together, widest, min(1.0 / (8.0 * float(np.ptp(centre))), widest / 4.0), widest / 400.0)
+        self.cfo += step
 
     def align(self) -> None:
         """Timing: most of sum over slots |response's delay spectrum|^2."""
@@ -220,7 +228,7 @@ class _Turns:
         energy = np.abs(spectrum) ** 2
         kept = np.flatnonzero(energy > SEEN * energy.max())
         kept = kept[np.argsort(tone[kept])]
-        at = self.when(self.turn, self.first())
+        at = self.when(self.turn, self.first)
         begin = np.round(at).astype(np.int64)
         heard = np.fft.fft(self.derotated[begin[:, None] + np.arange(size)])[:, kept] / size
         early = np.exp(2j * np.pi * np.outer(at - begin, tone[kept]) / size)
@@ -238,11 +246,11 @@ class _Turns:
         mean = np.zeros((frame.slots, len(tones)), complex)
         np.add.at(mean, self.slot, response)
         mean /= np.maximum(visits, 1)[:, None]
-        centres = np.array([self.when(self.turn[self.turn == n], self.first()[self.turn == n]).mean() for n in numbers])
+        centres = np.array([self.when(self.turn[self.turn == n], self.first[self.turn == n]).mean() for n in numbers])
         symbols, seconds = self.symbols(self.payload, frame.payload_at, frame.symbols)
         phase = np.interp(seconds, centres / frame.numerology.sample_rate_hz, np.unwrap(phases))
         symbols = symbols * np.exp(-1j * phase)
-        quiet, _ = self.symbols(self.quiet, frame.slot_at(frame.slots), PILOT)
+        quiet, _ = self.symbols(self.quiet, frame.silence_at, PILOT)
         noise = float(np.mean(np.abs(quiet) ** 2))
         sounded = mean @ weight
         turned = 0.0
@@ -256,7 +264,7 @@ class _Turns:
                            found=f"{ripple:.2f} dB +- {ripple_std:.2f} over {frame.occupied_hz / 1e6:.2f} MHz",
                            allowed=f"{most_ripple_db:g} dB", fix="lower the symbol rate, or send a block-level design on OFDM")  # fmt: skip
         return Received(
-            symbols * back, sounded * back, variance, noise, self.cfo, float(self.start % frame.length), mean * back, tones, ripple, ripple_std,
+            symbols * back, sounded * back, variance, noise, self.cfo, float(self.start % self.length), mean * back, tones, ripple, ripple_std,
             dispersion, phases, turned, capture.clipped,
         )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Single carrier with root-raised-cosine pulses: every antenna sends what it is told, symbol by symbol, over a channel that is flat.
 
-A frame is | preamble | a slot per antenna | a silent slot | payload |, cyclic. Devices that send together build frames of the same
-slots, each with its own antennas in its own ones, so a receiver sounds all antennas of all devices in one frame and hears its noise.
+A frame is | preamble | a slot per antenna, `rounds` times | a silent slot | payload |, cyclic. Devices that send together build frames of
+the same slots, each with its own antennas in its own ones, so a receiver sounds all antennas of all devices in one frame and hears its
+noise. Two rounds tell the carrier between what a slot and what the next turn of a long frame can.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class SingleCarrierFrame:
     payload: NDArray[np.complex128]
     pilot_power_w: NDArray[np.float64]
     first_slot: int = 0
+    rounds: int = 2
     samples_per_symbol: int = 4
     stream: int = 0
 
@@ -93,6 +95,8 @@ class SingleCarrierFrame:
         if not 0 <= self.first_slot <= len(power) - len(payload):
             raise InputError("pilots", "not every antenna has a slot", found=f"slots {self.first_slot} to {self.first_slot + len(payload) - 1}",
                              allowed=f"0 to {len(power) - 1}", fix="give pilot_power_w one entry per antenna of all devices")  # fmt: skip
+        if self.rounds < 1:
+            raise InputError("pilots", "antennas are sounded at least once", found=f"{self.rounds} rounds", allowed="1 or more")
         if self.samples_per_symbol < 2:
             raise InputError("frame", "a pulse needs more than its symbol rate", found=f"{self.samples_per_symbol} samples per symbol",
                              allowed="2 or more", fix="sample faster or send slower")  # fmt: skip
@@ -129,14 +133,19 @@ class SingleCarrierFrame:
         """Samples of one turn of the buffer."""
         return self.payload_at + (self.symbols + SPAN) * self.samples_per_symbol
 
-    def slot_at(self, slot: int) -> int:
+    def slot_at(self, slot: int, round: int = 0) -> int:
         """Sample of the middle of the first pilot symbol that is looked at."""
-        return 2 * self.numerology.symbol_samples + (2 * SPAN + slot * SLOT) * self.samples_per_symbol
+        return 2 * self.numerology.symbol_samples + (2 * SPAN + (round * self.slots + slot) * SLOT) * self.samples_per_symbol
+
+    @property
+    def silence_at(self) -> int:
+        """Sample from which PILOT symbols are silent on all devices."""
+        return self.slot_at(0, self.rounds)
 
     @property
     def payload_at(self) -> int:
         """Sample of the middle of the first payload symbol."""
-        return self.slot_at(self.slots) + (PILOT + SPAN) * self.samples_per_symbol
+        return self.silence_at + (PILOT + SPAN) * self.samples_per_symbol
 
     # -- what ------------------------------------------------------------------------------------------------------------------------------
 
@@ -159,8 +168,9 @@ class SingleCarrierFrame:
         cyclic = np.resize(np.roll(pilot(), SPAN), SLOT)
         for antenna in range(self.antennas):
             slot = self.first_slot + antenna
-            at = self.slot_at(slot) - SPAN * step
-            train[antenna, at : at + SLOT * step : step] = np.sqrt(self.pilot_power_w[slot]) * cyclic
+            for visit in range(self.rounds):
+                at = self.slot_at(slot, visit) - SPAN * step
+                train[antenna, at : at + SLOT * step : step] = np.sqrt(self.pilot_power_w[slot]) * cyclic
         train[:, self.payload_at : self.payload_at + self.symbols * step : step] = self.payload
         size = self.length + 2 * SPAN * step
         shaped = np.fft.ifft(np.fft.fft(train, size) * np.fft.fft(taps(step), size))
