@@ -41,20 +41,15 @@ def _words(out, key, first, count):
         out[0, i], out[1, i], out[2, i], out[3, i] = c0, c1, c2, c3
 
 
-@njit("void(u4[::1],u4[::1],f4[::1],i4[::1],f4[::1],f4[::1])", **COMPILE)
-def _box_muller(magnitude, angle, number, bits, re, im):
+@njit("void(u4[::1],u4[::1],f4[::1],f4[::1])", **COMPILE)
+def _box_muller(magnitude, angle, re, im):
     """Two unit normals per pair of words; logarithm, sine and cosine as single-precision polynomials (Cephes)."""
-    for i in range(number.size):
-        number[i] = _f32(magnitude[i]) + _f32(0.5)
-    for i in range(number.size):
-        e = (bits[i] >> 23) - 127
-        bits[i] = (bits[i] & 0x007FFFFF) | 0x3F800000
-        re[i] = _f32(e - 32)
-    for i in range(number.size):
-        m = number[i]
+    for i in range(re.size):
+        bits = _f32(_f32(magnitude[i]) + _f32(0.5)).view(np.int32)
+        m = np.int32((bits & np.int32(0x007FFFFF)) | np.int32(0x3F800000)).view(np.float32)
         large = m > _ROOT2
         m = m * _f32(0.5) if large else m
-        e = re[i] + (_f32(1.0) if large else _f32(0.0))
+        e = _f32((bits >> np.int32(23)) - np.int32(127 + 32)) + (_f32(1.0) if large else _f32(0.0))
         x = m - _f32(1.0)
         z = x * x
         p = _f32(7.0376836292e-2)
@@ -67,11 +62,9 @@ def _box_muller(magnitude, angle, number, bits, re, im):
         p = p * x - _f32(2.4999993993e-1)
         p = p * x + _f32(3.3333331174e-1)
         log = x - _f32(0.5) * z + x * z * p + e * _LN2
-        number[i] = math.sqrt(max(_f32(-2.0) * log, _f32(0.0)))
-    for i in range(number.size):
+        length = math.sqrt(max(_f32(-2.0) * log, _f32(0.0)))
         quadrant = ((angle[i] + _u32(0x20000000)) >> _u32(30)) & _u32(3)
-        rest = np.int32(angle[i] - (quadrant << _u32(30)))
-        x = _f32(rest) * _TURN
+        x = _f32(np.int32(angle[i] - (quadrant << _u32(30)))) * _TURN
         z = x * x
         s = x + x * z * (_f32(-1.6666654611e-1) + z * (_f32(8.3321608736e-3) - z * _f32(1.9515295891e-4)))
         c = (
@@ -82,28 +75,38 @@ def _box_muller(magnitude, angle, number, bits, re, im):
         swap = (quadrant & _u32(1)) != _u32(0)
         a = s if swap else c
         b = c if swap else s
-        re[i] = number[i] * (-a if (quadrant == _u32(1)) | (quadrant == _u32(2)) else a)
-        im[i] = number[i] * (-b if quadrant >= _u32(2) else b)
+        re[i] = length * (-a if (quadrant == _u32(1)) | (quadrant == _u32(2)) else a)
+        im[i] = length * (-b if quadrant >= _u32(2) else b)
+
+
+@njit("void(u8,u8,u4[:,::1],f4[:,::1],f4[:,::1])", **COMPILE)
+def _normals(key, counter, words, re, im):
+    """Real and imaginary parts (even or odd, counter) of the samples of PASS // 2 counters from `counter`; words: scratch (4, PASS // 2)."""
+    _words(words, key, counter, PASS // 2)
+    _box_muller(words[0], words[1], re[0], im[0])
+    _box_muller(words[2], words[3], re[1], im[1])
+
+
+@njit("void(f4[:,::1],f4,f4[::1])", **COMPILE)
+def _join(parts, scale, out):
+    """Add even and odd samples in turn, times `scale`; `out` may be shorter than they are."""
+    for i in range(out.size // 2):
+        out[2 * i] += scale * parts[0, i]
+        out[2 * i + 1] += scale * parts[1, i]
+    if out.size % 2:
+        out[out.size - 1] += scale * parts[0, out.size // 2]
 
 
 @njit("void(u8,i8,f4,f4[::1],f4[::1])", **COMPILE)
 def _add(key, first, scale, out_re, out_im):
     words = np.empty((4, PASS // 2), np.uint32)
-    magnitude = np.empty(PASS, np.uint32)
-    angle = np.empty(PASS, np.uint32)
-    number = np.empty(PASS, np.float32)
-    re = np.empty(PASS, np.float32)
-    im = np.empty(PASS, np.float32)
-    bits = number.view(np.int32)
+    re = np.empty((2, PASS // 2), np.float32)
+    im = np.empty((2, PASS // 2), np.float32)
     for at in range(0, out_re.size, PASS):
-        _words(words, key, _u64((first + at) // 2), PASS // 2)
-        for i in range(PASS // 2):
-            magnitude[2 * i], angle[2 * i] = words[0, i], words[1, i]
-            magnitude[2 * i + 1], angle[2 * i + 1] = words[2, i], words[3, i]
-        _box_muller(magnitude, angle, number, bits, re, im)
-        for i in range(min(PASS, out_re.size - at)):
-            out_re[at + i] += scale * re[i]
-            out_im[at + i] += scale * im[i]
+        end = min(at + PASS, out_re.size)
+        _normals(key, _u64((first + at) // 2), words, re, im)
+        _join(re, scale, out_re[at:end])
+        _join(im, scale, out_im[at:end])
 
 
 def words(key: int, first: int, count: int) -> NDArray[np.uint32]:

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sim_backend.kernels import COMPILE
-from sim_backend.noise import PASS, _box_muller, _words
+from sim_backend.noise import PASS, _normals
 
 GRID_HZ = 1_920_000
 POLE_HZ = 100e3
@@ -67,10 +67,7 @@ def _track(key, first, rms, window, out):
     highest = (first + out.size - 1) // HOP
     normal = np.empty((2, 2, SEGMENT // 2), np.float32)  # (segment, half, sample)
     words = np.empty((4, PASS // 2), np.uint32)
-    magnitude = np.empty(PASS, np.uint32)
-    angle = np.empty(PASS, np.uint32)
-    number = np.empty(PASS, np.float32)
-    bits = number.view(np.int32)
+    drawn = np.empty((2, 2, PASS // 2), np.float32)  # (half, even or odd, counter)
     keep = _f32(MEMORY)
     fresh = _f32(rms * math.sqrt(1.0 - MEMORY * MEMORY))
     for segment in range(lowest, highest + 1, 2):
@@ -78,11 +75,12 @@ def _track(key, first, rms, window, out):
             # words of a segment's own counters: 2048 pairs of normals; the grid may begin before the epoch
             base = _u64(segment + s + (1 << 40)) * _u64(SEGMENT // 4)
             for at in range(0, SEGMENT // 2, PASS):
-                _words(words, key, base + _u64(at // 2), PASS // 2)
-                for i in range(PASS // 2):
-                    magnitude[2 * i], angle[2 * i] = words[0, i], words[1, i]
-                    magnitude[2 * i + 1], angle[2 * i + 1] = words[2, i], words[3, i]
-                _box_muller(magnitude, angle, number, bits, normal[s, 0, at : at + PASS], normal[s, 1, at : at + PASS])
+                _normals(key, base + _u64(at // 2), words, drawn[0], drawn[1])
+                for half in range(2):
+                    row = normal[s, half, at : at + PASS]
+                    for i in range(PASS // 2):
+                        row[2 * i] = drawn[half, 0, i]
+                        row[2 * i + 1] = drawn[half, 1, i]
         a = rms / fresh * normal[0, 0, 0]
         b = rms / fresh * normal[1, 0, 0]
         start = segment * HOP - first  # of the first segment in `out`
