@@ -196,6 +196,9 @@ def radio_profile(source: Source) -> RadioProfile:
     if profile.channels not in (None, whole.receive_channels):
         found, has = str(profile.channels), f"{whole.receive_channels}, or leave it out"
         errors.append(source.error("beyond-part", f"part `{profile.part}` has a fixed number of channels", "channels", found=found, allowed=has))
+    if profile.part == "ad9361" and profile.channels is not None and profile.channels % 2:
+        found = str(profile.channels)
+        errors.append(source.error("beyond-part", "each `ad9361` has two channels", "channels", found=found, allowed="a multiple of 2"))
     for key, wanted, limits in (
         ("carrier_hz", profile.range.carrier_hz, whole.carrier_hz),
         ("sample_rate_hz", profile.range.sample_rate_hz, whole.sample_rate_hz),

@@ -21,7 +21,7 @@ from hil.clock import Clock, Instant
 from hil.device import Capability
 from sim_backend import noise, receive, seeds, symptoms, transmit
 from sim_backend.converter import noise_power
-from sim_backend.faults import Faults
+from sim_backend.faults import ROOM, Faults
 from sim_backend.faults import parse as parse_faults
 from sim_backend.history import Airing, Phase, Tuning
 from sim_backend.kernels import BLOCK
@@ -261,5 +261,8 @@ def build(site: Mapping[str, Any], clock: Clock) -> World:
         world._journeys[name] = journeys[name]
         world._stages[name] = Stage(world, item, journeys[name], neighbours(site["radios"], item))
     world.faults = parse_faults(emulated.faults, world.radios, world.stages, clock.now())
+    for fault in world.faults.all(ROOM, "target-vanishes"):
+        if fault["target"] not in ("", *targets):
+            raise ValueError(f"[emulated] fault.target: found {fault['target']}; allowed {' | '.join(targets) or 'nobody walks'}")
     room.obstacles = Obstacles(world.faults)
     return world

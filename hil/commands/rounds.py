@@ -261,8 +261,8 @@ def bench_line(scenario: Scenario, testbed: Testbed) -> str:
             count = sum((array.elements, bool(testbed.wire_of(array.name).moving)) == (elements, moving) for array in arrays)
             parts.append(f"{count} {one if count == 1 else many} x {elements}{' movable elements' if moving else ''}")
     parts.append(f"{len(scenario.user)} user{'' if len(scenario.user) == 1 else 's'}")
-    if scenario.target is not None:
-        parts.append("1 target")
+    if walking := len(scenario.targets):
+        parts.append(f"{walking} target{'' if walking == 1 else 's'}")
     parts.append(f"{scenario.signal.carrier_hz / 1e9:g} GHz")
     parts.append(f"{scenario.signal.sample_rate_hz / 1e6:g} MS/s")
     return ", ".join(parts)

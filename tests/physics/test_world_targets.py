@@ -71,6 +71,8 @@ def test_one_of_them_may_vanish():
     world = build(pair({"fault": [gone]}, targets=WALKERS), VirtualClock())
     before, while_, after = (np.abs(world.truth.rays("a", "b", Instant(t, 0.5)).gain[:, 0, 0]) for t in (0, 1, 2))
     assert while_[2] == 0.0 and np.all(while_[:2] > 0.0) and np.all(before > 0.0) and np.all(after > 0.0)
+    with pytest.raises(ValueError, match=r"fault\.target: found north; allowed west \| east"):
+        build(pair({"fault": [gone | {"target": "north"}]}, targets=WALKERS), VirtualClock())
 
 
 def test_one_written_place_cannot_be_that_of_two():

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from bench_files import SCENARIO, changed
 
-from hil import crosscheck, scenario, testbed
+from hil import crosscheck, profile, scenario, strict, testbed
+from hil.commands.rounds import bench_line
 from hil.errors import InputError
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "multicell"
@@ -109,6 +110,21 @@ def test_what_radios_share() -> None:
 )
 def test_mistakes_in_what_is_shared(change: tuple[str, str], found: list[tuple[str, str]]) -> None:
     assert refused(changed(BENCH, change), testbed.parse) == found
+
+
+def test_a_board_of_several_chips() -> None:
+    bench = testbed.parse(BENCH)
+    can = bench.capability("bs1")
+    assert (can.part, can.transmit_channels, can.receive_channels) == ("ad9361", 10, 10)
+    text = (FOLDER.parents[1] / "firmware_configs" / "ad9361x5-3g5.toml").read_text()
+    with pytest.raises(InputError) as caught:
+        profile.radio_profile(strict.parse("odd.toml", changed(text, ("channels = 10", "channels = 7")).encode()))
+    assert (caught.value.id, caught.value.key, caught.value.allowed) == ("beyond-part", "channels", "a multiple of 2")
+
+
+def test_the_bench_in_a_line() -> None:
+    line = bench_line(scenario.parse(CELLS), testbed.parse(BENCH))
+    assert line == "2 access points x 6, 2 sensing arrays x 10, 6 users, 2 targets, 3.5 GHz, 3.84 MS/s"
 
 
 def test_a_channel_has_one_wire_each_way() -> None:
