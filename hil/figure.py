@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 Parameters = Mapping[str, Any]
-Results = Sequence[tuple[Parameters, Any]]  # of the tasks that have one, in their order
+Results = Sequence[tuple[Parameters, Any]]  # of all tasks, in their order
 Line = Literal["solid", "dashed", "dotted", "none"]
 
 
@@ -45,7 +45,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Axes with their labels, unit included. ticks: x -> text, where x is no number but a choice."""
+    """Axes with their labels, unit included. log_x, log_y: where values span enough of it. ticks: x -> text, where x is no number but a choice."""
 
     x: str
     y: str
@@ -93,8 +93,7 @@ class Claim:
 class Figure:
     """seeds: drops by default. tasks: number of drops -> parameters of every task; `work` does one, at the top of a module.
 
-    rows: one line or more of the tidy table for each result. The others see all results, of which some may be missing when it was
-    interrupted.
+    rows: one line or more of the tidy table for each result. The others see the results of all tasks.
     """
 
     title: str

@@ -19,6 +19,7 @@ MARKERS = ("o", "D", "^", "s", "v", "P", "X", "h")
 _LINES = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.3)), "none": ""}
 _ROW = 2.55  # inches of a row of panels
 _LETTER, _HANDLE = 0.066, 0.62  # inches of a legend's letter, and of its line with the space beside it
+_SPAN = 5.0  # less than this from end to end is read better on a linear axis
 PNG_DPI = 200
 
 
@@ -137,6 +138,8 @@ def _draw(axes: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
         axes.set_xlim(min(panel.ticks) - 0.4, max(panel.ticks) + 0.4)
     for mark in panel.marks:
         _mark(axes, mark)
+    if not panel.ticks and axes.get_xscale() == "linear" and all(float(x).is_integer() for curve in panel.curves for x in curve.x):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(panel.x)
     axes.set_ylabel(panel.y)
     if panel.title:
@@ -147,7 +150,7 @@ def _logarithmic(axes: Axes, panel: Panel) -> None:
     for which, wanted in (("x", panel.log_x), ("y", panel.log_y)):
         values = [value for curve in panel.curves for value in (curve.x if which == "x" else [*curve.y, *(curve.low or ()), *(curve.high or ())])]
         positive = [value for value in values if value is not None and value > 0.0 and math.isfinite(value)]
-        if wanted and positive:
+        if wanted and positive and max(positive) > _SPAN * min(positive):
             room = max((max(positive) / min(positive)) ** 0.06, 1.03)
             look.logarithmic(axes, which, min(positive) / room, max(positive) * room)
 

@@ -68,9 +68,10 @@ def _design(run: Run) -> Content:
 
 def _reproduce(run: Run) -> Content:
     wanted = figures(run.study["system"])[run.study["figure"]]
-    results = tasks.kept(wanted.work, wanted.tasks(run.study["seeds"]), seed=run.about["seed"], folder=run.folder / "tasks")
-    if not results:
-        return Content("Nothing was computed.", Table("", [], []), None)
+    asked = wanted.tasks(run.study["seeds"])
+    results = tasks.kept(wanted.work, asked, seed=run.about["seed"], folder=run.folder / "tasks")
+    if len(results) < len(asked):
+        return Content(f"{len(results)} of {len(asked)} tasks are done: the figure is drawn when all are.", Table("", [], []), None)
     drawn = wanted.drawing(results)
     return Content(drawn.title, wanted.table(results), drawn, wanted.title, wanted.claims(results))
 
