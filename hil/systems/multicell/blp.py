@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from hil.errors import InputError
 from hil.systems.multicell import fisher, worst_case
-from hil.systems.multicell.level import apart, highest
+from hil.systems.multicell.level import LEAST, apart, stood
 from hil.systems.multicell.problem import Mode, Precoding, Problem
 from hil.systems.multicell.program import Program, Space
 
-LEAST = 1e-6  # target of the cone programs where none is asked for
 SAFE = 1e-5  # relative, of the target: what the solver's accuracy may take
 STARTS = 2
 TRIED = 3  # steps from every start before the best of them goes on
@@ -72,13 +71,6 @@ class Designer:
     def exact(self, w: NDArray[np.complex128]) -> NDArray[np.float64]:
         return worst_case.sinr(self.problem, self.mode, w)
 
-    def radiable(self, w: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """W within all limits of power to the last digit."""
-        excess = np.sqrt(self.problem.spent(w, "blp") / self.problem.power)
-        if self.problem.element_power is not None:
-            excess = np.maximum(excess, np.sqrt(np.sum(np.abs(w) ** 2, axis=2) / self.problem.element_power).max(1))
-        return w / max(excess.max(), 1.0)
-
     def start(self, beam: Program, rng: np.random.Generator) -> NDArray[np.complex128] | None:
         """Most amplitude towards the targets with random phases, users served; None where the users' cone program has no point."""
         cost = np.zeros((len(self.space.station), self.space.size), complex)
@@ -87,11 +79,11 @@ class Designer:
             cost[echo.pairs] -= phase[self.space.stream[echo.pairs], None] * echo.g / max(np.linalg.norm(echo.g), 1e-300)
         flat = cost.ravel()
         found = beam.solve(self.targets, np.concatenate([flat.real, -flat.imag]))
-        return None if found is None else self.radiable(found[0])
+        return None if found is None else self.space.radiable(found[0])
 
     def course(self, w: NDArray[np.complex128]) -> Course:
-        t = self.measured(w)
-        return Course(w, t, w, [t])
+        t, promised = self.measured(w), self.promised(w)
+        return Course(w, t, w, [t], slack=None if promised.min() >= self.asked else promised / self.exact(w))
 
     def step(self, at: Course) -> bool:
         """One step onwards; False where none is found."""
@@ -107,7 +99,7 @@ class Designer:
             if found is None and at.beyond == 0.0:
                 at.stopped = "solver"
                 return False
-            w = at.w if found is None else self.radiable(found[0])
+            w = at.w if found is None else self.space.radiable(found[0])
             t = self.measured(w)
             if t <= at.t:
                 if at.beyond == at.guard == 0.0:
@@ -161,8 +153,7 @@ def design(problem: Problem, mode: Mode, asked: float, *, rng: np.random.Generat
     beam = Program(designer.space, "beam")
     begun = [w for w in (designer.start(beam, rng) for _ in range(starts)) if w is not None and designer.promised(w).min() >= asked]
     if not begun:
-        w = designer.radiable(highest(designer.space)[1])
-        reached = float(designer.exact(w).min())
+        reached, w = stood(designer.space)
         if reached < asked:
             return Precoding(mode, "blp", asked, "infeasible", achievable=reached, stopped="the largest worst case lies below the target")
         begun = [w]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.systems.multicell import worst_case
 from hil.systems.multicell.problem import Mode, Problem
 from hil.systems.multicell.program import Program, Space
 
 STEPS = 30
 CLOSE = 1e-6  # relative, of the target: 4e-6 dB
+LEAST = 1e-6  # something to divide by where the first W promises nothing
+ROUNDS = 3
 
 
 def apart(space: Space, w: NDArray[np.complex128]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -37,19 +40,21 @@ def matched(space: Space) -> NDArray[np.complex128]:
     return w / np.sqrt(worst) if worst > 0.0 else w
 
 
-def highest(space: Space) -> tuple[float, NDArray[np.complex128]]:
-    """(target, W): the largest common target that the cone programs can promise, linear, and a W that has it. 0 where nothing can be."""
+def highest(space: Space, shares: NDArray[np.float64] | None = None) -> tuple[float, NDArray[np.complex128]]:
+    """(target, W): the largest target that the cone programs can promise all users, linear, and a W that has it. 0 where nothing can be.
+    shares: (user,) of the target that each of them is promised instead.
+    """
+    shares = np.ones(space.problem.users) if shares is None else shares
     program = Program(space, "level")
     w = matched(space)
     wanted, rest = apart(space, w)
-    level = float(np.min((wanted / rest) ** 2))
-    low = 1e-6  # something to divide by where the first W promises nothing
+    level = float(np.min((wanted / rest) ** 2 / shares))
     for _ in range(STEPS):
-        found = program.solve(np.full(space.problem.users, max(level, low)), margins=rest, accuracy=1e-8)
+        found = program.solve(max(level, LEAST) * shares, margins=rest, accuracy=1e-8)
         if found is None:
             break
         wanted, fresh = apart(space, found[0])
-        better = float(np.min((wanted / fresh) ** 2))
+        better = float(np.min((wanted / fresh) ** 2 / shares))
         if better <= level * (1 + CLOSE):
             break
         level, w, rest = better, found[0], fresh
@@ -59,3 +64,20 @@ def highest(space: Space) -> tuple[float, NDArray[np.complex128]]:
 def gamma_max(problem: Problem, mode: Mode) -> float:
     """The largest common SINR target, linear, that designs can be asked for, errors of different streams taken apart."""
     return highest(Space(problem.normalised, mode))[0]
+
+
+def stood(space: Space) -> tuple[float, NDArray[np.complex128]]:
+    """(SINR, W): a W whose exact worst case over all users is as large as we know how to make it: what the cone programs promise each
+    user is divided by how much the exact worst case of the last W lies above it."""
+    w = space.radiable(highest(space)[1])
+    worst = worst_case.sinr(space.problem, space.mode, w)
+    for _ in range(ROUNDS):
+        if worst.min() <= 0.0:
+            break
+        wanted, rest = apart(space, w)
+        fresh = space.radiable(highest(space, (wanted / rest) ** 2 / worst)[1])
+        better = worst_case.sinr(space.problem, space.mode, fresh)
+        if better.min() <= worst.min() * (1.0 + 1e-4):
+            break
+        w, worst = fresh, better
+    return float(worst.min()), w

@@ -118,6 +118,13 @@ class Space:
         """(pair, coordinate) of W."""
         return (np.swapaxes(self.basis[self.station].conj(), 1, 2) @ w[self.station, :, self.stream][..., None])[..., 0]
 
+    def radiable(self, w: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """W within all limits of power to the last digit."""
+        excess = np.sqrt(self.problem.spent(w, "blp") / self.problem.power)
+        if self.problem.element_power is not None:
+            excess = np.maximum(excess, np.sqrt(np.sum(np.abs(w) ** 2, axis=2) / self.problem.element_power).max(1))
+        return w / max(excess.max(), 1.0)
+
     def _seen(self, part: NDArray[np.complex128], pairs: NDArray[np.int64]) -> NDArray[np.complex128]:
         """(..., pair, coordinate) of rows (..., base station, antenna)."""
         return (part[..., self.station[pairs], None, :] @ self.basis[self.station[pairs]])[..., 0, :]
