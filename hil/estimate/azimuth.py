@@ -40,6 +40,7 @@ class Settings:
     least_snr_db: float = 13.0  # integrated, after what stands still was removed
     most_loss_db: float = 10.0  # a target that walks along every ellipse hides behind the room
     starts: int = 2  # lobes that are refined
+    ambiguity: float = 4.6  # log-likelihood distance below which two lobes are not told apart
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +104,7 @@ def bearing(
     targets[own] is the own one. Below threshold values are kept for the record.
     """
     if not 0 <= own < len(stations) or len(stations) != slow.light.shape[0] or not own < len(targets):
-        raise InputError("stations", "stations, light and targets disagree", found=f"{len(stations)}, {slow.light.shape[0]}, {len(targets)}, own {own}",
+        raise InputError("stations", "stations, light and targets disagree", found=f"{len(stations)}, {len(slow.light)}, {len(targets)}, own {own}",
                          allowed="one light per station, a target for the own one")  # fmt: skip
     if slow.received.shape[2] != len(stations[own].receive) or any(
         len(station.transmit) != light.shape[1] for station, light in zip(stations, slow.light)
@@ -113,18 +114,19 @@ def bearing(
     ordered = [targets[own], *(prior for number, prior in enumerate(targets) if number != own)]
     cleared = clear(slow)
     fields = Fields(cleared, stations, own, ordered, SPEED_OF_LIGHT / carrier_hz, Spread(settings.speed_std, settings.start_std))
-    point = _found(fields, settings)
-    return _told(fields, point, settings, of, epoch, sources)
+    lobes = _found(fields, settings)
+    return _told(fields, lobes, settings, of, epoch, sources)
 
 
 # -- search ------------------------------------------------------------------------------------------------------------------------------------
 
 
-def _found(fields: Fields, settings: Settings) -> NDArray[np.float64]:
-    """(target, parameter) of the most likely lobe: targets strongest first, each where the others leave most, then all together."""
+def _found(fields: Fields, settings: Settings) -> list[tuple[float, NDArray[np.float64]]]:
+    """(minus log posterior, (target, parameter)) of lobes, best first: targets strongest first, each where the others leave most, then all
+    together; and with the own target's echoes taken for another's, which only priors can tell when both are near to each other."""
     lone = [_lobes(fields, q, fields.cleared, settings) for q in range(fields.count)]
     order = sorted(range(fields.count), key=lambda q: -lone[q][0][0])
-    best: tuple[float, NDArray[np.float64]] | None = None
+    found = []
     for _, row in lone[order[0]][: settings.starts]:
         point = fields.mean.copy()
         point[order[0]] = row
@@ -137,10 +139,18 @@ def _found(fields: Fields, settings: Settings) -> NDArray[np.float64]:
             if np.any(np.abs(again[q] - point[q]) > 0.5 * _cell(fields)):
                 fresh, moved = fields.refined(again, 15)
                 cost, point = (fresh, moved) if fresh < cost - 1e-3 else (cost, point)
-        if best is None or cost < best[0]:
-            best = cost, point
-    assert best is not None
-    return fields.refined(best[1], 15)[1]
+        found.append((cost, point))
+    best = min(found, key=lambda lobe: lobe[0])[1]
+    for q in range(1, fields.count):
+        swapped = best.copy()
+        swapped[[0, q]] = best[[q, 0]]
+        if np.all(np.abs(swapped - fields.mean)[[0, q], 0] < settings.reach * fields.width[[0, q], 0] + _cell(fields)[0]):
+            found.append(fields.refined(swapped, 15))
+    # the own azimuth's prior tells lobes apart, and only that
+    known = lambda point: 0.5 * float((point[0, 0] - fields.mean[0, 0]) / fields.width[0, 0]) ** 2
+    lobes = sorted(((cost + known(point), point) for cost, point in found), key=lambda lobe: lobe[0])
+    cost, point = fields.refined(lobes[0][1], 15)
+    return [(cost + known(point), point), *lobes[1:]]
 
 
 def _cell(fields: Fields) -> NDArray[np.float64]:
@@ -207,8 +217,11 @@ def _lobes(fields: Fields, q: int, cleared: Cleared, settings: Settings) -> list
 # -- answer ------------------------------------------------------------------------------------------------------------------------------------
 
 
-def _told(fields: Fields, point: NDArray, settings: Settings, of: str, epoch: Instant | None, sources: tuple[str, ...]) -> Bearing:
-    cost, gains, _ = fields.fit(point)
+def _told(
+    fields: Fields, lobes: Sequence[tuple[float, NDArray]], settings: Settings, of: str, epoch: Instant | None, sources: tuple[str, ...]
+) -> Bearing:
+    point = lobes[0][1]
+    gains = fields.fit(point)[1]
     normal, _ = fields.normal(point, gains)
     bound = fields.covariance(normal)
     parameters, count = point.size, fields.transmitters
@@ -219,7 +232,10 @@ def _told(fields: Fields, point: NDArray, settings: Settings, of: str, epoch: In
     decibels = lambda power: 10.0 * float(np.log10(max(power, 1e-12)))
     snr, loss = decibels(after), decibels(before) - decibels(after)
     off = abs(point[0, 0] - fields.mean[0, 0])
+    away = 3.0 * float(np.sqrt(bound[0, 0]))
+    rival = min((cost - lobes[0][0] for cost, other in lobes[1:] if abs(other[0, 0] - point[0, 0]) > away), default=np.inf)
     reasons = [
+        (rival >= settings.ambiguity, f"ambiguous: another lobe {rival:.1f} below"),
         (snr >= settings.least_snr_db, f"echo of {snr:.1f} dB after removing the static room, under {settings.least_snr_db:g} dB"),
         (loss < settings.most_loss_db, "walks across the line of sight: Doppler too small"),
         (covariance[0, 0] < fields.width[0, 0] ** 2, "no sharper than the prior"),

@@ -55,7 +55,7 @@ class Cleared:
         Field k is sum over terms of mixing[term, k]. Returns (field, field), (field,), in energy.
         """
         a, g, e = terms.arrival, terms.departure, terms.slow
-        count, cells = e.shape
+        count = len(e)
         lit = np.einsum("kbm,cbmn->kcbn", g, self.sent, optimize=True)
         lit *= e[:, :, None, None]
         field = (e[:, :, None, None] * g[:, None]).reshape(count, -1)
@@ -93,7 +93,7 @@ class Cleared:
     @property
     def rank(self) -> int:
         """Modes told apart, all blocks together."""
-        return int(round(float(np.real(np.einsum("bmn,cbnm->", self.total, self.sent)))))
+        return round(float(np.real(np.einsum("bmn,cbnm->", self.total, self.sent))))
 
 
 def clear(slow: SlowTime) -> Cleared:

@@ -148,7 +148,8 @@ class Fields:
     def refined(self, point: NDArray[np.float64], steps: int = 12) -> tuple[float, NDArray[np.float64]]:
         """Levenberg-Marquardt with the gains following: (minus log posterior, point) of the lobe around `point`."""
         cost, gains, _ = self.fit(point)
-        damping, most = 1e-3, np.minimum(self.width, np.concatenate([np.full(self.transmitters, 0.15), np.full(self.size - self.transmitters, np.inf)]))
+        most, damping = self.width.copy(), 1e-3
+        most[:, : self.transmitters] = np.minimum(most[:, : self.transmitters], 0.15)  # rad, at once
         for _ in range(steps):
             normal, pull = self.normal(point, gains)
             size = np.sqrt(np.maximum(np.diagonal(normal), 1e-300))

@@ -68,13 +68,13 @@ def delayed(frame, samples, count, lateness):
     return late[:, np.arange(count) % size]
 
 
-def capture(rng, scene, frames, own, rate, snr_db, *, seconds=0.0515, clutter_db=60.0, neighbour_db=35.0, start=0.3, wander=(0.0, 0.0), steps=250):
+def capture(rng, scene, frames, own, rate, snr_db, *, seconds=0.0515, clutter_db=60.0, neighbour_db=35.0, start=0.3, wander=(0.0, 0.0), steps=200):
     """(rx, sample), noise variance, energy of the own target's echoes. frames: (station, antenna, sample) what is sent, cyclic.
 
     clutter_db: own station's self-interference and walls over all echoes; neighbour_db: the other's. wander: rad^2/s of each
     transmitter's phase at this receiver.
     """
-    count = int(round(seconds * rate))
+    count = round(seconds * rate)
     edges = np.linspace(0, count, steps + 1).astype(int)
     middle = (0.5 * (edges[1:] + edges[:-1]) - 0.5 * count) / rate
     ears = STATIONS[own].receive
@@ -131,7 +131,7 @@ def designed(rng, scene, length, kind="slp"):
     streams = np.exp(0.5j * np.pi * rng.integers(4, size=(6, length)))
     light = unit(2, antennas, 6)
     for n, s in enumerate(STATIONS):
-        for q, place in enumerate(scene.places):
+        for place in scene.places:
             beam = np.exp(2j * np.pi / WAVELENGTH * np.linalg.norm(s.transmit - place, axis=1))
             light[n] += np.outer(beam, unit(6)) * 0.7
         if kind == "cbf":
