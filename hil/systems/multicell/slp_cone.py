@@ -129,11 +129,10 @@ class Cone:
         if self.whole is not None:
             top = rows.block(Second, 1 + j, length)
             rows.put(top, self.whole, 1.0), rows.put(top[:, None] + 1 + np.arange(j), self.beta, 1.0)
-        top = rows.block(Second, 1 + length, j, np.sqrt(length) * np.eye(1 + length)[0])
+        top = rows.block(Second, 1 + length, j, _first(np.sqrt(length), 1 + length))
         rows.put(top[:, None] + 1 + np.arange(length), self.beta.T, 1.0)
         if p.element_power is not None:
-            cap = np.sqrt(length * p.element_power).reshape(-1, 1)
-            top = rows.block(Second, 1 + 2 * length, j * n, cap * np.eye(1 + 2 * length)[0])
+            top = rows.block(Second, 1 + 2 * length, j * n, _first(np.sqrt(length * p.element_power).reshape(-1, 1), 1 + 2 * length))
             entry = top.reshape(j, n, 1) + 1 + np.arange(length)
             rows.put(entry, np.moveaxis(self.re, 0, -1), 1.0), rows.put(entry + length, np.moveaxis(self.im, 0, -1), 1.0)
 
@@ -150,7 +149,9 @@ class Cone:
         unit = self.size.max()  # of the excess
         for inside, size in zip(self.inside, self.size):
             rows.put(inside, self.count, -unit / size)
-        return self.solve(rows, -np.eye(self.count + 1)[-1])
+        cost = np.zeros(self.count + 1)
+        cost[-1] = -1.0
+        return self.solve(rows, cost)
 
     def solve(self, rows: Rows, cost: NDArray[np.float64]) -> NDArray[np.complex128] | None:
         """X (base station, antenna, symbol) that minimises cost, or None where the solver did not get there."""
@@ -170,3 +171,8 @@ class Cone:
             return None
         x = np.array(result.x)
         return np.moveaxis(x[self.re] + 1j * x[self.im], 0, -1)
+
+
+def _first(value: ArrayLike, height: int) -> NDArray[np.float64]:
+    """(..., height) the value first, then zeros."""
+    return np.concatenate([np.atleast_1d(value), np.zeros((*np.atleast_1d(value).shape[:-1], height - 1))], axis=-1)
