@@ -110,7 +110,7 @@ class Designer:
             if targets is not self.targets:
                 worst = self.exact(w)
                 slack = self.promised(w) / worst
-                if worst.min() < self.asked:
+                if worst.min() < self.asked * (1.0 + 1e-9):  # of which units put back may take a little
                     at.slack = np.maximum(at.slack, slack) * (1.0 + SAFE * 10**attempt)
                     short = self.asked / worst.min() - 1.0
                     at.guard = 0.0

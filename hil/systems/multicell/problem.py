@@ -98,6 +98,9 @@ class Problem:
                 raise InputError("not-positive", "must be positive", key=name, found=str(getattr(self, name).min()))
         if np.any(self.radius < 0.0) or (self.element_power is not None and np.any(self.element_power <= 0.0)):
             raise InputError("not-positive", "radii are not negative, caps are positive", key="radius, element_power")
+        if self.csi_set == "stacked" and np.ptp(self.power) > 1e-9 * self.power.max():
+            raise InputError("csi-set", "one ball around the stacked channel is for base stations of one power", key="csi_set, power",
+                             found=str(self.power), fix='csi_set "links"')  # fmt: skip
         if np.any((self.cells < 0) | (self.cells >= stations)):
             raise InputError("cells", "every user belongs to a base station", found=str(self.cells), allowed=f"0 to {stations - 1}")
         if self.length < 1 or self.receive_place.ndim != 1 or not len(self.receive_place) or self.points < 2:
