@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hil.figure import Parameters, Results, Table
 from hil.systems.multicell.draws import draw
-from hil.systems.multicell.problem import Kind, Mode, Precoding, Problem
+from hil.systems.multicell.problem import Kind, Mode, Precoding, Problem, half_wave
 
 SCHEMES: dict[str, tuple[Mode, Kind]] = {
     "CBF-BLP": ("cbf", "blp"), "CoMP-BLP": ("comp", "blp"), "CBF-SLP": ("cbf", "slp"), "CoMP-SLP": ("comp", "slp"),
@@ -21,10 +22,15 @@ _DRAWN = ("stations", "users", "transmit", "receive", "delta", "snr_db", "length
 
 
 def drop(parameters: Parameters) -> Problem:
-    """The drop `parameters["drop"]`, the same for every scheme and target; with the paper's set, one ball around all links of a user."""
+    """The drop `parameters["drop"]`, the same for every scheme and target; with the paper's set, one ball around all links of a user.
+
+    drawn: antennas of the array the drop was drawn for, of which the first `transmit` are there: more antennas then see the same scene.
+    """
     options = {name: parameters[name] for name in _DRAWN if name in parameters}
-    seed = int(parameters["drop"])
-    problem = draw(np.random.default_rng(seed), csi_set="stacked", **options)
+    seed, antennas = int(parameters["drop"]), parameters["transmit"]
+    problem = draw(np.random.default_rng(seed), csi_set="stacked", **{**options, "transmit": parameters.get("drawn", antennas)})
+    if antennas != problem.antennas:
+        problem = replace(problem, channel=problem.channel[..., :antennas], transmit_place=half_wave(antennas))
     return problem.with_payload(np.random.default_rng([seed, 1]))
 
 

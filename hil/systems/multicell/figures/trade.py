@@ -136,7 +136,8 @@ def _tie(means: dict[str, list[float]], targets: list[float]) -> Claim:
 
 def _antenna_tasks(seeds: int) -> list[dict[str, Any]]:
     return [
-        {"drop": number, "scheme": scheme, "target_db": 10.0, "stations": 2, "transmit": antennas, "receive": 10, "delta": 0.01}
+        {"drop": number, "scheme": scheme, "target_db": 10.0, "stations": 2, "transmit": antennas, "drawn": ANTENNAS[-1],
+         "receive": 10, "delta": 0.01}
         for number in range(seeds) for antennas in ANTENNAS for scheme in SCHEMES
     ]  # fmt: skip
 
