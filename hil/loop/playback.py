@@ -174,24 +174,33 @@ class RecordedClock:
 
 
 class RecordedDesigner:
-    """Stands where a run's designer stood and gives the design it gave, without working it out again. at: the round now replayed."""
+    """Stands where a run's designer stood and gives the design it gave, without working it out again. at: the round now replayed.
 
-    def __init__(self, name: str, run: Run, at: Callable[[], int]) -> None:
-        self.name, self._run, self._at = name, run, at
+    like: the designer of that name, which says whether it needs base stations in phase and who gives way to whom.
+    """
+
+    def __init__(self, name: str, run: Run, at: Callable[[], int], like: Any = None, recorded: str | None = None) -> None:
+        self.name, self._run, self._at, self._like, self._recorded = name, run, at, like, recorded or name
+        self.coherent = bool(getattr(like, "coherent", False))
+
+    def apart(self) -> RecordedDesigner:
+        """What designed in its place; recorded under its name."""
+        instead = self._like.apart()
+        return RecordedDesigner(instead.name, self._run, self._at, instead, self._recorded)
 
     def positions(self, problem: Any) -> NDArray[np.float64]:
         """(transmitter, antenna) metres of local x that were asked for in this round. Infeasible where none could be had."""
-        placed = self._run.of("placed", self._at(), purpose="design", designer=self.name)
+        placed = self._run.of("placed", self._at(), purpose="design", designer=self._recorded)
         if not placed:
             raise self._infeasible()
         return np.array(placed[-1]["asked"])
 
     def __call__(self, problem: Any, knowledge: Any) -> Design:
-        if not [event for event in self._run.of("designed", self._at(), step="precoders", designer=self.name) if event.get("file")]:
+        if not [event for event in self._run.of("designed", self._at(), step="precoders", designer=self._recorded) if event.get("file")]:
             raise self._infeasible()
-        return self._run.design(self._at(), self.name)
+        return self._run.design(self._at(), self._recorded)
 
     def _infeasible(self) -> Infeasible:
-        said = [event for event in self._run.of("designed", self._at(), designer=self.name) if event.get("infeasible")]
+        said = [event for event in self._run.of("designed", self._at(), designer=self._recorded) if event.get("infeasible")]
         why = said[-1]["stopped"] if said else "no design is recorded"
         return Infeasible(why, achievable=said[-1].get("achievable") if said else None)

@@ -7,6 +7,7 @@ session by session, each with its own opening of the devices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,8 @@ def _session(run: Run, scenario: Scenario, testbed: Testbed, first: int, last: i
     )
 
     def designer(name: str) -> Any:
-        return RecordedDesigner(name, run, lambda: lab.round)
+        listed = import_module(f"hil.systems.{scenario.system}").designers.get(name)
+        return RecordedDesigner(name, run, lambda: lab.round, listed and listed())
 
     before = Before(run.until(first), started["designer"]) if first else None
     stopped = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.clock import Instant
 from hil.estimate.channel import ToneChannel
 from hil.estimate.stillness import Looks, pool
 from hil.knowledge import Estimate
@@ -22,13 +23,14 @@ class Heard:
     """One sounding. looks: (look, base station, user, tone, antenna) as each look told them; channel: of all looks together, value (base
     station, user, tone, 1, antenna), covariance and bound (base station, user, block, antenna, antenna) of what a block's error has in
     common; moving: (base station, user) power of what moves, mean over antennas and tones; variance: (look, base station, user) of a tone's
-    error, mean over tones and antennas.
+    error, mean over tones and antennas; times: (look,) seconds since the first.
     """
 
     looks: NDArray[np.complex128]
     channel: Estimate
     moving: NDArray[np.float64]
     variance: NDArray[np.float64]
+    times: NDArray[np.float64]
 
 
 def understand(stations: Stations, sounding: Sounding, looks: Sequence[Channels]) -> Heard:
@@ -40,6 +42,7 @@ def understand(stations: Stations, sounding: Sounding, looks: Sequence[Channels]
     blocks = (lab.numerology.blocks, values.shape[-1], values.shape[-1])
     spread = {which: np.zeros((*shape, *blocks), complex) for which in ("covariance", "bound")}
     notes, good, test = (), True, 0.0
+    began: list[Instant | None] = [None] * len(looks)
     for look, channels in enumerate(looks):
         first = 0
         for speaker in sounding.speakers:
@@ -50,6 +53,7 @@ def understand(stations: Stations, sounding: Sounding, looks: Sequence[Channels]
                     values[look, first + place, user], variance[look, first + place, user] = one.value[at][:, own], one.variance[at][:, own]
                     for which, total in spread.items():
                         total[first + place, user] += np.asarray(getattr(one.response, which))[at][:, own, own] / len(looks) ** 2
+                    began[look] = began[look] or one.response.epoch
                     notes, good = one.response.assumptions, good and one.response.above_threshold
                     test = max(test, one.response.residual_test or 0.0)
             first += len(speaker.arrays)
@@ -58,7 +62,8 @@ def understand(stations: Stations, sounding: Sounding, looks: Sequence[Channels]
         "channel", "users", mean[..., None, :], spread["covariance"], "1", bound=spread["bound"], epoch=lab.clock.now(), above_threshold=good,
         assumptions=notes, residual_test=test,
     )  # fmt: skip
-    return Heard(values, channel, moving, variance.mean((-2, -1)))
+    times = np.array([0.0 if when is None or began[0] is None else when.since(began[0]) for when in began])
+    return Heard(values, channel, moving, variance.mean((-2, -1)), times)
 
 
 def _joined(

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from hil.clock import Instant
 from hil.errors import HilError
-from hil.estimate import azimuth, carrier, slowtime, spurs
+from hil.estimate import azimuth, ownframe, slowtime, spurs
 from hil.estimate import stations as estimating
 from hil.estimate.azimuth import Bearing
-from hil.estimate.loss import Clean
 from hil.knowledge import Design, Reflections
 from hil.loop.cells.stations import Station, Stations
-from hil.loop.intact import SPOILT, intact
+from hil.loop.intact import SPOILT
 from hil.loop.lab import Lab, Taken
 from hil.waveform.measuring import MeasuringFrame
 
@@ -53,9 +52,8 @@ def look_for(
     fixes = []
     for n, one in enumerate(stations.each):
         frame = frames[0] if stations.together else frames[n]
-        number = n if not stations.together else list(stations.cells).index(n)  # a stream of its own, which it hears loudest
         try:
-            fix = _fix(stations, n, design, frame, frame.of(number if stations.together else 0), taken[one.receive.radio])
+            fix = _fix(stations, n, design, frame, taken[one.receive.radio])
         except HilError as error:
             if error.id not in SPOILT:
                 raise
@@ -68,20 +66,19 @@ def look_for(
     return tuple(fixes)
 
 
-def _fix(stations: Stations, n: int, design: Design, frame: MeasuringFrame, loudest: MeasuringFrame, taken: Taken) -> AngleFix:
+def _fix(stations: Stations, n: int, design: Design, frame: MeasuringFrame, taken: Taken) -> AngleFix:
     lab, one = stations.lab, stations.each[n]
-    rate = lab.scenario.signal.sample_rate_hz
-    least = int(np.ceil(slowtime.SHORTEST_S * rate / lab.numerology.symbol_samples))
-    whole: Clean = intact(taken.capture, loudest, 0.0, least)
-    found = carrier.refine(whole.capture, loudest, whole.acquisition)
-    scaled = Taken(taken.name, taken.file, taken.radio, whole.capture).amplitude(lab.capability[taken.radio])
-    samples, _, _ = spurs.remove(scaled[list(one.receive.channels)], rate, [0.0])
+    rate, elements = lab.scenario.signal.sample_rate_hz, one.transmit.elements
+    scaled = taken.amplitude(lab.capability[taken.radio])[list(one.receive.channels)]
+    samples, _, _ = spurs.remove(scaled, rate, [0.0])
+    first = n * elements if stations.together else 0
+    found = ownframe.begins(samples, frame.samples()[first : first + elements], taken.radio)
     lights = design.precoders if stations.together else design.precoders[n : n + 1][..., list(one.users)]
     slow = slowtime.of_frames(samples, lab.numerology, frame.reference, lights, start=found.start)
     seen = [as_seen(stations, other) for other in stations.each]
     priors = [estimating.Prior(np.asarray(other.target.position_m, float), other.target.position_std_m) for other in stations.each]
     speed = max(max(other.target.speed_m_s for other in stations.each), SLOWEST)
-    middle = None if whole.capture.clock is None else whole.capture.clock.after(samples.shape[-1] / rate / 2)
+    middle = None if taken.capture.clock is None else taken.capture.clock.after(samples.shape[-1] / rate / 2)
     which, own = (range(len(seen)), n) if stations.together else ([n], 0)
     bearing = azimuth.bearing(
         slow, [seen[k] for k in which], own, [priors[k] for k in which], lab.scenario.signal.carrier_hz,

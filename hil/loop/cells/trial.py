@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from hil.adversary import Verdict
 from hil.adversary import cells as adversary
-from hil.estimate import coherence
+from hil.clock import Instant
+from hil.errors import Infeasible
+from hil.estimate import stillness
+from hil.estimate.coherence import Drift, Look, coherence
 from hil.knowledge import Design, Knowledge
-from hil.loop.cells import measuring
-from hil.loop.cells.hearing import understand
+from hil.loop.cells import measuring, sensing
+from hil.loop.cells.hearing import Heard, understand
 from hil.loop.cells.measuring import Measured
 from hil.loop.cells.sensing import AngleFix
 from hil.loop.cells.stations import Stations
@@ -23,10 +27,14 @@ from hil.loop.sounding import Sounding
 from hil.loop.states import State
 from hil.loop.trial import residual
 from hil.systems.multicell.band import Band
+from hil.uncertainty import ball_around, ball_radius
 from hil.units import from_db, to_db
 
 MEMBERS = 256  # of every block's sets that the adversary draws before it searches
-IN_FORCE_S = 1.5  # from the sounding a design rests on to the end of its measuring: designing, loading, a capture
+IN_FORCE_S = 1.5  # from the sounding a design rests on to the end of its measuring, at least: designing, loading, a capture
+DRIFT = Drift(rate_std=0.005, diffusion=1.5e-4, spread=1.2)  # of the phase between stations on one reference, before the first look
+MOST_TURNED = 0.2  # rad rms between stations beyond which an error is no small one beside a channel
+REMEMBERED = 12  # looks from which the drift is told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +80,9 @@ class CellsTrial(Course):
         self.band = band(self.stations)
         self._fixes: tuple[AngleFix | None, ...] = (None,) * len(self.stations.each)
         self._moving: list[NDArray[np.float64]] = []  # power of what moves in every link, of each sounding so far
-        self._phases = coherence.Phases(len(self.stations.each))
+        self._looks: list[Look] = []  # what tells how the phase between stations drifts: they stand still, one place for all rounds
+        self._opened: Instant | None = None  # when the first sounding had been understood
+        self._in_force = IN_FORCE_S  # seconds, as long as it took so far
         self._knowledge = 0
 
     # -- before the first round ------------------------------------------------------------------------------------------------------------
@@ -117,14 +127,96 @@ class CellsTrial(Course):
         lab.enter(State.ESTIMATING, "heard")
         told = understand(self.stations, self.sounding, [self.sounding.understand(look, raw=False) for look in heard])
         lab.clock.charge("estimate")
-        knowledge, drift, ready = self._know(told)
+        self._remember(told)
+        sounded = lab.clock.now()
+        chosen, phases = self._in_phase(designer, told)
+        knowledge = self._know(told, phases)
         lab.enter(State.DESIGNING, "channels known")
-        chosen = self._in_phase(designer, ready, drift)
-        design = replace(chosen(replace(self.band, rng=self._rng("design"), positions=lab.here()), knowledge), designer=designer.name)
+        problem = replace(self.band, rng=self._rng("design"), positions=lab.here())
+        try:
+            design = chosen(problem, knowledge)
+        except Infeasible as error:
+            if not getattr(chosen, "coherent", False):
+                raise
+            why = "together base stations cannot promise what is asked"
+            chosen = self._apart(chosen, why, error.found, "sound more often, or mend the reference")
+            knowledge = self._know(told, np.zeros(len(phases)))
+            design = chosen(problem, knowledge)
+        design = replace(design, designer=designer.name)
         lab.link.progress()
         lab.clock.charge("design")
+        self._in_force = max(self._in_force, lab.clock.now().since(sounded) + IN_FORCE_S)
         self.band.check(design)
         return design, self._judge(design, knowledge), knowledge
+
+    def _remember(self, heard: Heard) -> None:
+        """What later rounds learn from this sounding: what moves, and how base stations turn against each other."""
+        self._moving.append(heard.moving)
+        if self.stations.together and heard.channel.epoch is not None:
+            began = self.lab.clock.now().since(self._opened) if self._opened else 0.0
+            self._opened = self._opened or self.lab.clock.now()
+            pairs = zip(heard.looks, heard.variance, heard.times)
+            self._looks += [Look(np.asarray(look), np.asarray(variance), began + float(at)) for look, variance, at in pairs]
+            self._looks = self._looks[-REMEMBERED:]
+
+    def _in_phase(self, designer: Any, heard: Heard) -> tuple[Any, NDArray[np.float64]]:
+        """The designer, or what designs in its place when stations cannot be trusted to be in phase; (station,) phase errors, rad, that a
+        design has to stand, none where no phase between stations is used."""
+        lab, still = self.lab, np.zeros(len(self.stations.each))
+        if not getattr(designer, "coherent", False):
+            return designer, still
+        if not self.stations.together:
+            return self._apart(designer, "base stations share no reference and start", "no [[shared]] in testbed.toml that joins them all",
+                               "one reference and one trigger for all, and a [[shared]] that says so"), still  # fmt: skip
+        found = coherence([self._looks], DRIFT)
+        phases = found.phase_stds(self._in_force, turned=False)
+        said = found.rates
+        lab.event("estimated", what="phase between stations", of=said.of, value=said.value, unit=said.unit, std=said.std, bound_std=said.bound_std,
+                  above_threshold=found.above_threshold, assumes=[*said.assumptions, f"{phases.max():.3g} rad after {self._in_force:.2g} s"],
+                  from_=[], residual_test=None)  # fmt: skip
+        if found.above_threshold and phases.max() < MOST_TURNED:
+            return designer, phases
+        return self._apart(designer, "the phase between base stations is not kept until a design has been measured", f"{phases.max():.3g} rad",
+                           "sound more often, or mend the reference"), still  # fmt: skip
+
+    def _apart(self, designer: Any, why: str, found: str, fix: str) -> Any:
+        instead = designer.apart()
+        self.lab.event("warned", id="not-coherent", message=f"{why}: {designer.name} gives way to {instead.name}", device="", found=found,
+                       allowed=f"{MOST_TURNED:g} rad, and a promise", fix=fix)  # fmt: skip
+        return instead
+
+    def _block_means(self, tones: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """(station, user, block, antenna) of (station, user, tone, antenna)."""
+        return self.lab.numerology.block_mean(tones, axis=2)
+
+    def _radius(self, heard: Heard) -> NDArray[np.float64]:
+        """(station, user, block) of the balls around the links, for their noise and for what moves."""
+        covariance = np.asarray(heard.channel.covariance)
+        joint = int(np.prod(covariance.shape[:3]))
+        moving = stillness.off(np.mean(self._moving, axis=0), len(self._moving), heard.moving)
+        return ball_around(covariance, np.sqrt(covariance.shape[-1]) * moving[..., None], self.lab.scenario.design.confidence, joint=joint)
+
+    def _know(self, heard: Heard, phases: NDArray[np.float64]) -> Knowledge:
+        """What a designer may see now; said as `bounded` events, a link each. phases: (station,) rad rms, added to the radii, not in squares."""
+        lab, channel = self.lab, heard.channel
+        self._knowledge += 1
+        confidence = lab.scenario.design.confidence
+        covariance = np.asarray(channel.covariance)
+        joint = int(np.prod(covariance.shape[:3]))
+        noisy, least = (ball_radius(part, confidence, joint=joint) for part in (covariance, channel.bound))
+        still = self._radius(heard)
+        sure = ndtri(0.5 + 0.5 * confidence ** (1.0 / max(len(phases) - 1, 1)))
+        turned = np.linalg.norm(self._block_means(channel.value[..., 0, :]), axis=-1) * (sure * phases)[:, None, None]
+        radius = still + turned
+        for n, one in enumerate(self.stations.each):
+            for u, user in enumerate(lab.users):
+                parts = {"noise": noisy, "moving": still - noisy, "phase": turned}
+                lab.event("bounded", what="channel", of=f"{one.cell}-{user}", shape="ball", size=radius[n, u], bound_size=least[n, u], unit="1",
+                          confidence=confidence, age=lab.clock.now().since(channel.epoch),
+                          parts={name: float(part[n, u].mean()) for name, part in parts.items()})  # fmt: skip
+        noise = np.array([np.mean(self.sounding.noise[one.receive.radio].value[list(one.receive.channels)]) for one in self.stations.each])
+        seen = sensing.reflections(self.stations, noise, self._fixes, lab.clock.now().after(self._in_force))
+        return Knowledge(self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, reflections=seen)
 
     def _judge(self, design: Design, knowledge: Knowledge) -> Verdict:
         """The adversary's word on every block, as one."""
@@ -136,7 +228,8 @@ class CellsTrial(Course):
                 design.precoders[:, block], problem.channel, problem.radius, problem.noise, problem.cells, design.mode, promised, rng,
                 members=MEMBERS,
             ))  # fmt: skip
-        worst = to_db(band.with_residual(from_db(np.array([one.worst_each for one in each]).T)))
+        with np.errstate(divide="ignore"):
+            worst = 10.0 * np.log10(band.with_residual(10.0 ** (np.array([one.worst_each for one in each]).T / 10.0)))
         return Verdict(
             float(worst.min()), worst, max(one.shortfall_db for one in each), sum(one.members for one in each), all(one.passed for one in each)
         )  # fmt: skip

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from hil.errors import Infeasible, InputError
 from hil.knowledge import Design, Knowledge, Reflections
-from hil.systems.multicell import worst_case
 from hil.systems.multicell.problem import Mode, Precoding, Problem
 from hil.systems.multicell.solve import Scheme, schemes
 from hil.units import to_db
 
 SURE_PHASE = np.radians(20.0)  # below this standard deviation the phases of echoes are used as they are
-SURE_ANGLE = 0.1  # of the width of a beam: below this an angle is used as it is
+SURE_ANGLE = 0.2  # of the width of a beam: below this an angle is used as it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +97,18 @@ class Band:
                 ),
             )  # fmt: skip
 
+    def predicted(self, knowledge: Knowledge, w: NDArray[np.complex128]) -> NDArray[np.float64]:
+        """(user, block) SINR, linear, on the channels as they are known: mean signal over mean interference and noise of a block's tones.
+
+        Without one reference base stations add up in power.
+        """
+        assert knowledge.channel is not None
+        heard = np.einsum("nuta,ntas->nuts", knowledge.channel.value[..., 0, :], w[:, self.block_of_tone])
+        power = np.abs(heard.sum(0)) ** 2 if self.coherent else np.sum(np.abs(heard) ** 2, 0)  # (user, tone, stream)
+        total = np.add.reduceat(power, np.flatnonzero(np.diff(self.block_of_tone, prepend=-1)), axis=1) / self.tones[:, None]
+        own = total[np.arange(len(self.cells)), :, np.arange(len(self.cells))]
+        return own / (total.sum(-1) - own + knowledge.noise.value[:, None])
+
     def check(self, made: Design) -> None:
         """InputError when a design is malformed or exceeds a cap."""
         w = np.asarray(made.precoders)
@@ -166,17 +177,16 @@ class Cellular:
     def __call__(self, problem: Band, knowledge: Knowledge) -> Design:
         """Raises Infeasible, with what could be promised, when a block cannot have what is asked."""
         made: list[Precoding] = []
-        worst, nominal = [], []
+        worst = []
         for one in problem.problems(knowledge, self.scheme.mode):
             found = self.scheme(one, problem.without_residual(problem.asked), problem.rng)
             if found.status == "infeasible" or found.waveform is None:
                 raise self._infeasible(problem, found)
             made.append(found)
             worst.append(found.sinr)
-            nominal.append(worst_case.sinr(one.nominal(), self.scheme.mode, found.waveform))
         w = np.stack([one.waveform for one in made], axis=1)
         with np.errstate(divide="ignore"):
-            promised, predicted = (10.0 * np.log10(problem.with_residual(np.array(each).T)) for each in (worst, nominal))
+            promised, predicted = (10.0 * np.log10(problem.with_residual(each)) for each in (np.array(worst).T, problem.predicted(knowledge, w)))
         t = sum(tones * one.t for tones, one in zip(problem.tones, made))
         steps = sum(len(one.history) for one in made)
         return Design(
