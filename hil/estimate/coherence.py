@@ -77,7 +77,8 @@ def rotation(first: Look, second: Look) -> Estimate:
     still = np.maximum(np.abs(total) ** 2, 1e-300)
     noise = (v1 * np.maximum(e2 - entries * v2, 0.0) + v2 * np.maximum(e1 - entries * v1, 0.0) + entries * v1 * v2) / (2.0 * still)
     like = np.sqrt(np.maximum((e1 - entries * v1) * (e2 - entries * v2), 0.0) / still)
-    moved = np.maximum(like - 1.0, 0.0) / antennas  # as much of a moving echo as falls on the static channel
+    power = np.maximum(like - 1.0, 0.0) * np.sqrt(still)  # of what moves; two looks tell it badly, so no link counts less than the mean
+    moved = np.maximum(power, power.mean()) / np.sqrt(still) / antennas  # as much of it as falls on the static channel
     each = noise + moved
     apart = np.angle(total[1:] * np.conj(total[:1])).T  # (user, station - 1)
     inner = np.einsum("nu,nk->unk", each[1:], np.eye(stations - 1)) + each[0][:, None, None]
