@@ -123,7 +123,7 @@ class Space:
         excess = np.sqrt(self.problem.spent(w, "blp") / self.problem.power)
         if self.problem.element_power is not None:
             excess = np.maximum(excess, np.sqrt(np.sum(np.abs(w) ** 2, axis=2) / self.problem.element_power).max(1))
-        return w / max(excess.max(), 1.0)
+        return w / max(excess.max() * (1.0 + 1e-12), 1.0)  # and once units are put back
 
     def _seen(self, part: NDArray[np.complex128], pairs: NDArray[np.int64]) -> NDArray[np.complex128]:
         """(..., pair, coordinate) of rows (..., base station, antenna)."""
