@@ -1,10 +1,13 @@
 """Does a run over nodes, or through the radios' drivers, measure what a run in one process does?
 
 `python -m benchmarks.depths [--quick] [--depth nodes|device] [--seeds N] [--free N] [--out FILE]`. Per seed a trial at depth `process` is run
-and its designs are kept; at the other depth, where time is the wall's and every sample crosses a network, the same designs are pushed at the
-same positions. The paired differences of the measured worst-user SINR must average to zero. Free runs, which design for themselves at both
-depths, are reported beside it. With `--out` each seed is a line of a file as soon as it is through; seeds that are there are not run again, so
-that the same command goes on where it was interrupted.
+and its designs are kept; at depth `nodes`, where time is the wall's and every sample crosses a network, the same designs are pushed at the
+same positions. At depth `device` that cannot be: a synthesiser that is tuned anew starts at another phase, and weights made for the old ones
+add up to nothing. There the same designers, from the same scenario and seed, are paired round by round. The paired differences of the
+measured worst-user SINR must average to zero. Free runs at depth `nodes`, which design for themselves, are reported beside it.
+
+With `--out` each seed is a line of a file as soon as it is through; seeds that are there are not run again, so that the same command goes on
+where it was interrupted.
 """
 
 from __future__ import annotations
@@ -70,9 +73,14 @@ def again(seed: int, depth: str, designs: list[Design], runs: str) -> list[float
 def line(seed: int, depth: str, runs: str, *, quick: bool, loose: bool) -> dict[str, Any]:
     """A seed's numbers, dB; designs in the order of the rounds."""
     spent = _processor_s()
-    rounds = free(seed, "process", runs, **({"design__baselines": ["fixed"]} if quick else {}))
-    measured = again(seed, depth, [one.design for one in rounds], runs)
-    other = free(seed, depth, runs)[-1].measured if loose else None
+    changes: dict[str, Any] = {"design__baselines": ["fixed"]} if quick else {}
+    rounds = free(seed, "process", runs, **changes)
+    if depth == "device":
+        measured = [one.measured for one in free(seed, depth, runs, **changes)]
+        other = None
+    else:
+        measured = again(seed, depth, [one.design for one in rounds], runs)
+        other = free(seed, depth, runs)[-1].measured if loose else None
     return {
         "depth": depth, "seed": seed, "quick": quick, "designers": [one.designer for one in rounds], "process": [one.measured for one in rounds],
         "other": measured, "free": other, "processor_s": round(_processor_s() - spent, 1),
@@ -107,7 +115,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, a design and a baseline, no free run")
     parser.add_argument("--depth", choices=("nodes", "device"), default="nodes", help="what is compared with depth process")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--free", type=int, default=3, help="seeds of free runs at that depth")
+    parser.add_argument("--free", type=int, default=3, help="seeds of free runs at depth nodes")
     parser.add_argument("--out", type=Path, help="file of a JSON line per seed, gone on with if it is there")
     asked = parser.parse_args()
     seeds, frees = (1, 0) if asked.quick else (asked.seeds, asked.free)
