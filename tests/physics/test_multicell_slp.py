@@ -10,7 +10,7 @@ import pytest
 from scipy.special import ndtr
 
 from hil.errors import InputError
-from hil.systems.multicell import fisher, margin, slp
+from hil.systems.multicell import bounds, fisher, margin, slp
 from hil.systems.multicell.draws import draw, golden
 
 MODES = ("comp", "cbf")
@@ -125,6 +125,15 @@ def test_one_cell_alone_is_the_same_in_both_modes():
     comp, cbf = (slp.design(problem, mode, 10.0, steps=30, settled=1e-5) for mode in MODES)
     assert comp.t == pytest.approx(cbf.t, rel=5e-3)
     assert slp.gamma_max(problem, "comp").asked == pytest.approx(slp.gamma_max(problem, "cbf").asked, rel=1e-5)
+
+
+@pytest.mark.parametrize("length,seed", [(4, 0), (4, 1), *(pytest.param(16, seed, marks=pytest.mark.slow) for seed in range(2))])
+def test_multipoint_designs_lie_below_their_bound_and_near_it(length, seed):
+    draws = rng(seed)
+    problem = draw(draws, length=length).with_payload(draws)
+    found = slp.design(problem, "comp", 100.0).t.min()
+    bound = bounds.upper(problem, "comp", "slp", 100.0, relative=1e-3).t
+    assert 0.93 * bound < found <= bound
 
 
 def test_symbol_level_multipoint_beats_block_level_at_a_high_target():
