@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.device import Capture
-from hil.errors import HilError
+from hil.errors import HilError, InputError
 from hil.estimate.acquisition import Acquisition, acquire
 from hil.estimate.quality import Count, clopper_pearson
 from hil.estimate.usable import refuse_clipped, samples_of
@@ -79,11 +79,15 @@ def receive(
 ) -> Received:  # fmt: skip
     """Everything above from one capture of two frames or more.
 
-    frame: that of the device to synchronise to; its slots are those of all devices. expected: (slot,) channel that the design was made
+    frame: that of the device to synchronise to; its slots are those of all devices. coarse: where that device's preamble begins, from
+    `acquire` or an earlier capture; looked for where None. expected: (slot,) channel that the design was made
     for, any common scale; 0 where it does not count. The common phase, which nobody knows, is then chosen so that what is sounded agrees
     with it best: no payload is used. Without it symbols keep the phase of the first turn. most_ripple_db: None to report only.
     Raises HilError `no-preamble`, `capture-short`, `capture-clipped`, `capture-unusable` and `channel-not-flat`.
     """
+    if expected is not None and np.shape(expected) != (frame.slots,):
+        raise InputError("shape", "the channel to agree with has one gain per slot", key="expected", found=str(np.shape(expected)),
+                         allowed=f"({frame.slots},)")  # fmt: skip
     refuse_clipped(capture)
     found = acquire(capture, frame, widest_ppm=widest_ppm) if coarse is None else coarse
     if not found.above_threshold:
@@ -104,6 +108,9 @@ def receive(
 
 def judge(received: Received, meant: NDArray[np.complex128], psi: float = np.pi / 4) -> Verdict:
     """Of one user. meant: (symbol,) unit amplitude; psi: half the angle of a decision region."""
+    if np.shape(meant) != received.symbols.shape[1:]:
+        raise InputError("shape", "every symbol of the payload has one that was meant", key="meant", found=str(np.shape(meant)),
+                         allowed=str(received.symbols.shape[1:]))  # fmt: skip
     turned = received.symbols * np.conj(meant)
     turns = len(turned)
     mean = turned.mean(axis=0)
@@ -127,7 +134,7 @@ class _Turns:
 
     def __init__(self, raw: NDArray[np.complex128], frame: SingleCarrierFrame, found: Acquisition, carrier_hz: float) -> None:
         self.raw, self.frame, self.carrier_hz = raw, frame, carrier_hz
-        self.start, self.cfo = float(found.start), float(found.cfo_hz)
+        self.start, self.cfo = float(found.start) - frame.preamble_at, float(found.cfo_hz)
         grid, share = frame.numerology, min(max(found.metric, 1e-6), 1.0 - 1e-6)
         self.coarse = self.cfo, grid.spacing_hz / (2.0 * np.pi) * np.sqrt((1.0 - share) / (share * grid.used))  # Hz, its standard deviation
         self.noise = 0.0

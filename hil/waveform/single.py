@@ -1,8 +1,8 @@
 """Single carrier with root-raised-cosine pulses: every antenna sends what it is told, symbol by symbol, over a channel that is flat.
 
-A frame is | preamble | a slot per antenna, `rounds` times | a silent slot | payload |, cyclic. Devices that send together build frames of
-the same slots, each with its own antennas in its own ones, so a receiver sounds all antennas of all devices in one frame and hears its
-noise. Two rounds tell the carrier between what a slot and what the next turn of a long frame can.
+A frame is | preambles, one device after another | a slot per antenna, `rounds` times | a silent slot | payload |, cyclic. Devices that send
+together build frames of the same slots, each with its own antennas in its own ones, so a receiver sounds all antennas of all devices in
+one frame and hears its noise. Two rounds tell the carrier between what a slot and what the next turn of a long frame can.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class SingleCarrierFrame:
 
     payload: (antenna, symbol) sqrt(W), any X, sent as it is: W @ S of a block-level design, the waveform of a symbol-level one, tiled as
     often as measuring takes. pilot_power_w: (slot,) of every antenna of every device, alike on all of them; antenna n of this one sends in
-    slot `first_slot` + n. Device and stream choose the preamble, in which all antennas of a device send, at the power of their slots.
+    slot `first_slot` + n. Device and stream choose the preamble, in which all antennas of a device send, at the power of their slots; seat:
+    its place among the `seats` preambles of all devices.
     """
 
     numerology: Numerology
@@ -79,6 +80,8 @@ class SingleCarrierFrame:
     payload: NDArray[np.complex128]
     pilot_power_w: NDArray[np.float64]
     first_slot: int = 0
+    seat: int = 0
+    seats: int = 1
     rounds: int = 2
     samples_per_symbol: int = 4
     stream: int = 0
@@ -95,6 +98,9 @@ class SingleCarrierFrame:
         if not 0 <= self.first_slot <= len(power) - len(payload):
             raise InputError("pilots", "not every antenna has a slot", found=f"slots {self.first_slot} to {self.first_slot + len(payload) - 1}",
                              allowed=f"0 to {len(power) - 1}", fix="give pilot_power_w one entry per antenna of all devices")  # fmt: skip
+        if not 0 <= self.seat < self.seats:
+            raise InputError("preamble", "no seat for this device's preamble", found=f"seat {self.seat} of {self.seats}",
+                             allowed="0 to seats - 1", fix="as many seats as devices send together")  # fmt: skip
         if self.rounds < 1:
             raise InputError("pilots", "antennas are sounded at least once", found=f"{self.rounds} rounds", allowed="1 or more")
         if self.samples_per_symbol < 2:
@@ -133,9 +139,14 @@ class SingleCarrierFrame:
         """Samples of one turn of the buffer."""
         return self.payload_at + (self.symbols + SPAN) * self.samples_per_symbol
 
+    @property
+    def preamble_at(self) -> int:
+        """Sample at which this device's preamble begins."""
+        return self.seat * 2 * self.numerology.symbol_samples
+
     def slot_at(self, slot: int, round: int = 0) -> int:
         """Sample of the middle of the first pilot symbol that is looked at."""
-        return 2 * self.numerology.symbol_samples + (2 * SPAN + (round * self.slots + slot) * SLOT) * self.samples_per_symbol
+        return self.seats * 2 * self.numerology.symbol_samples + (2 * SPAN + (round * self.slots + slot) * SLOT) * self.samples_per_symbol
 
     @property
     def silence_at(self) -> int:
@@ -163,7 +174,7 @@ class SingleCarrierFrame:
         grid, step = self.numerology, self.samples_per_symbol
         wave = np.zeros((self.antennas, self.length), dtype=np.complex128)
         first = self.preambles * np.exp(-2j * np.pi * grid.tones * grid.prefix / grid.fft)
-        wave[:, : 2 * grid.symbol_samples] = ofdm.modulate(grid, np.stack([first, self.preambles], axis=1))
+        wave[:, self.preamble_at : self.preamble_at + 2 * grid.symbol_samples] = ofdm.modulate(grid, np.stack([first, self.preambles], axis=1))
         train = np.zeros_like(wave)
         cyclic = np.resize(np.roll(pilot(), SPAN), SLOT)
         for antenna in range(self.antennas):

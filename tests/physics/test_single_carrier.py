@@ -28,7 +28,9 @@ def qpsk(rng, *shape):
 def frames(payload, devices=2, power=0.1, grid=GRID):
     """One frame per device, antennas shared out among them."""
     each = len(payload) // devices
-    return [SingleCarrierFrame(grid, d, 7, payload[d * each : (d + 1) * each], np.full(len(payload), power), d * each) for d in range(devices)]
+    own = [payload[d * each : (d + 1) * each] for d in range(devices)]
+    powers = np.full(len(payload), power)
+    return [SingleCarrierFrame(grid, d, 7, own[d], powers, d * each, seat=d, seats=devices) for d in range(devices)]
 
 
 def through(sent, gains, rng, *, noise=1e-4, cfo_hz=1234.5, start=777.37, turns=3.2, delays=(0.0,), grid=GRID, offset=0.0):
@@ -104,7 +106,9 @@ def test_a_frame_sends_what_it_is_told():
         at = frame.silence_at if place == 8 else frame.slot_at(place % 4, place // 4)
         power = np.mean(np.abs(waves[:, at : at + 4 * PILOT]) ** 2, axis=-1)
         assert np.allclose(power, 0.1 * (np.arange(4) == (place % 4 if place < 8 else 9)), rtol=1e-3, atol=1e-6)
-    assert np.allclose(np.mean(np.abs(waves[:, : 2 * GRID.symbol_samples]) ** 2, axis=-1), 0.1, rtol=0.02)
+    for d in range(2):  # one preamble after the other
+        power = np.mean(np.abs(waves[:, 274 * d : 274 * (d + 1)]) ** 2, axis=-1)
+        assert np.allclose(power, 0.1 * np.repeat(np.arange(2) == d, 2), rtol=0.02)
     assert frame.slot_at(1) - frame.slot_at(0) == SLOT * 4
     assert frame.symbol_rate_hz == 1e6 and frame.occupied_hz == 1.25e6
 
@@ -130,7 +134,7 @@ def test_crest_and_clipping_are_those_of_what_is_sent():
 
 @pytest.mark.parametrize("change", [
     {"payload": np.ones(4)}, {"payload": np.full((2, 4), np.nan)}, {"payload": np.zeros((2, 0))}, {"pilot_power_w": [0.1, 0.0]},
-    {"pilot_power_w": [0.1]}, {"first_slot": 1}, {"first_slot": -1}, {"rounds": 0}, {"samples_per_symbol": 1},
+    {"pilot_power_w": [0.1]}, {"first_slot": 1}, {"first_slot": -1}, {"rounds": 0}, {"seat": 1}, {"samples_per_symbol": 1},
 ])  # fmt: skip
 def test_frames_that_cannot_be_are_refused(change):
     good = SingleCarrierFrame(GRID, 0, 1, np.ones((2, 4)), np.full(2, 0.1))
@@ -232,6 +236,11 @@ def test_captures_that_cannot_be_used_are_refused():
     rng = np.random.default_rng(8)
     h, s = rayleigh(rng, 2), qpsk(rng, 50)
     sent = frames(beam(h, s), devices=1)
+    heard = through(sent, h, rng)
+    with pytest.raises(InputError, match="one gain per slot"):
+        receive(heard, sent[0], expected=h[:1])
+    with pytest.raises(InputError, match="one that was meant"):
+        judge(receive(heard, sent[0]), s[:-1])
     noise = Capture.of(rayleigh(rng, 3 * sent[0].length), rate=4e6, carrier=CARRIER)
     with pytest.raises(HilError) as nothing:
         receive(noise, sent[0])

@@ -3,7 +3,7 @@
     Re r_ut - |Im r_ut| cot(psi) - loss_ut >= root ||(1, iota_nu, ...)|| + excess,    iota_nu >= |h_nu x_nt| + d_nu beta_nt
     beta_nt >= ||x_nt||,    ||(beta_n1, ..., beta_nL)||^2 <= L,    loss_ut = sum_n d_nu beta_nt / sin(psi)  (one ball a link)
 
-What a program is after, `excess` or a beam or what `hil.systems.multicell.slp_sight` adds, comes on top. Everything here is
+What a program is after comes on top: here `excess`, in `hil.systems.multicell.slp_sight` the smallest t. Everything here is
 block-diagonal in the symbols, so work grows as their number.
 """
 
