@@ -38,7 +38,9 @@ def design(problem: Problem, mode: Mode, gamma: float, *, steps: int = STEPS, se
     cone = SensingCone(scaled, mode) if heard else Cone(scaled, mode)
     start = _mended(scaled, mode, cone.excess(np.sqrt(gamma)), gamma)
     if start is None:
-        return Precoding(mode, "slp", gamma, "infeasible", achievable=_reach(cone, mode)[0], designer="slp")
+        most, start = _reach(cone, mode)
+        if most < gamma:
+            return Precoding(mode, "slp", gamma, "infeasible", achievable=most, designer="slp")
     if isinstance(cone, SensingCone):
         x, history, stopped = _raised(cone, mode, gamma, start, steps, settled)
     else:
