@@ -26,7 +26,7 @@ STEPS = 40
 SETTLED = 2e-4  # relative gain of a step that ends the design
 SMALL = 2e-2  # relative gain of a step from which on targets are lowered to the exact worst case
 FURTHEST = 2.0  # most of the extrapolation of the expansion point, in last steps
-AGAIN = 4  # times that a step is tried
+AGAIN = 6  # times that a step is tried
 
 
 @dataclass(slots=True)
@@ -96,14 +96,11 @@ class Designer:
                 targets = np.minimum(targets, self.targets * at.slack * (1.0 + at.guard))
             self.program.at(at.w + at.beyond * (at.w - at.previous))
             found = self.program.solve(targets)
-            if found is None and at.beyond == 0.0:
-                at.stopped = "solver"
-                return False
             w = at.w if found is None else self.space.radiable(found[0])
-            t = self.measured(w)
+            t = at.t if found is None else self.measured(w)
             if t <= at.t:
                 if at.beyond == at.guard == 0.0:
-                    at.stopped = "no better point"
+                    at.stopped = "no better point" if found is not None else "the solver finds no point"
                     return False
                 at.beyond = at.guard = 0.0
                 continue
@@ -111,8 +108,8 @@ class Designer:
                 worst = self.exact(w)
                 slack = self.promised(w) / worst
                 if worst.min() < self.asked * (1.0 + 1e-9):  # of which units put back may take a little
-                    at.slack = np.maximum(at.slack, slack) * (1.0 + SAFE * 10**attempt)
                     short = self.asked / worst.min() - 1.0
+                    at.slack = np.maximum(at.slack, slack) * (1.0 + SAFE + (short if attempt else 0.0))
                     at.guard = 0.0
                     continue
                 at.slack, at.guard = slack, 0.7 * max(short, at.guard)
