@@ -110,8 +110,8 @@ def cbf_blp(problem: Problem, weighing: Weighing, rng: np.random.Generator, sett
 
 
 def comp_blp(problem: Problem, weighing: Weighing, rng: np.random.Generator, settings: Settings) -> list[Round]:
-    """Algorithm 1, multipoint. Nothing of it depends on where it starts but the first cap, which `rng` draws up to 3 dB lower."""
-    cap = settings.cap * 10 ** (-0.3 * rng.uniform())
+    """Algorithm 1, multipoint. Nothing of it depends on where it starts: one start is all of them."""
+    cap = settings.cap
     weighed = _normalised(weighing, partial(p2, problem, cap, **_options(settings)))
     rounds: list[Round] = []
     for _ in range(settings.rounds):
