@@ -122,7 +122,7 @@ def measure(
     lab.link.progress()
     lab.clock.charge("estimate")
     measured = Measured(version, tuple(found), *told, fix, surveyed)
-    say_users(lab, design, measured)
+    say_users(lab, design, measured, [q.equalised[:, payload_ranks(lab.numerology)] for q in found])
     _say_fix(lab, measured)
     return measured
 
@@ -230,8 +230,8 @@ def _locate(lab, sounding, design, taken, kept, frames, channels, prior, chains)
     return fix, lab.survey(middle)
 
 
-def say_users(lab: Lab, design: Design, measured: Any) -> None:
-    """A `measured` event for every user."""
+def say_users(lab: Lab, design: Design, measured: Any, shown: Sequence[NDArray[np.complex128]]) -> None:
+    """A `measured` event for every user. shown: of each, its equalised symbols, any shape."""
     for u, user in enumerate(lab.users):
         found = measured.quality[u]
         each = {
@@ -242,7 +242,7 @@ def say_users(lab: Lab, design: Design, measured: Any) -> None:
             "measured", version=measured.version, user=user, sinr_db=measured.worst_db[u], std_db=measured.worst_std_db[u],
             upper_db=float(measured.upper_db[u].min()), blocks_db=measured.sinr_db[u], blocks_std_db=measured.std_db[u],
             mean_rate_db=10.0 * np.log10(2.0**found.rate - 1.0), evm=found.evm, rate_bit=found.rate, bit_errors=found.bit_errors.errors,
-            bits=found.bit_errors.of, equalised=some(found.equalised[:, payload_ranks(lab.numerology)]), **each,
+            bits=found.bit_errors.of, equalised=some(shown[u]), **each,
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from hil.loop.measuring import ECHO_S, LEAST_SYMBOLS, STALE, USER_FRAMES, limits
 from hil.loop.sounding import AGAIN, Part, Sounding, cleaned, say
 from hil.loop.states import State
 from hil.waveform.amplitude import receive_scale
+from hil.waveform.frame import payload_ranks
 from hil.waveform.measuring import MeasuringFrame
 from hil.waveform.modulation import Modulation
 
@@ -118,7 +119,7 @@ def measure(stations: Stations, sounding: Sounding, design: Design, on_air: OnAi
     lab.link.progress()
     lab.clock.charge("estimate")
     measured = Measured(on_air.version, tuple(found), *told, angles)
-    say_users(lab, design, measured)
+    say_users(lab, design, measured, [one.equalised[:, payload_ranks(lab.numerology)] for one in found])
     return measured
 
 

@@ -55,6 +55,11 @@ class Stations:
         return np.array([served[user] for user in range(len(self.lab.users))])
 
     @property
+    def element_power(self) -> NDArray[np.float64]:
+        """(station, antenna) watts, caps."""
+        return np.array([np.full(one.transmit.elements, one.transmit.element_power) for one in self.each])
+
+    @property
     def identity(self) -> tuple[tuple[int, int], ...]:
         """Of every user's stream, (cell, number in it): the same wherever it is sent from."""
         return tuple((int(n), self.each[n].users.index(user)) for user, n in enumerate(self.cells))

@@ -279,11 +279,11 @@ class _UsersListen(Sounding):
 
 
 def band(stations: Stations) -> Band:
-    """The design problem of this bench: places of elements, caps, tones, cells, what is asked."""
-    lab, scenario = stations.lab, stations.lab.scenario
-    first = stations.each[0]
+    """The design problem of this bench on OFDM: places of elements, caps, tones, cells, what is asked."""
+    lab, first = stations.lab, stations.each[0]
     return Band(
-        stations.cells, lab.numerology.block_of_tone, np.array([np.full(one.transmit.elements, one.transmit.element_power) for one in stations.each]),
-        stations.wavelengths(first.transmit), stations.wavelengths(first.receive), int(ECHO_S / lab.numerology.symbol_time_s),
-        float(from_db(scenario.design.asked_db)), residual(lab), stations.together, rng=np.random.default_rng([lab.seed, 19]),
+        asked=float(from_db(lab.scenario.design.asked_db)), residual=residual(lab), cells=stations.cells, block_of_tone=lab.numerology.block_of_tone,
+        element_power_w=stations.element_power, transmit_place=stations.wavelengths(first.transmit),
+        receive_place=stations.wavelengths(first.receive), length=int(ECHO_S / lab.numerology.symbol_time_s), coherent=stations.together,
+        rng=np.random.default_rng([lab.seed, 19]),
     )  # fmt: skip

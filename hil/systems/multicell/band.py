@@ -6,9 +6,10 @@ equalises away is taken out of each; what single tones have besides sends interf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,51 @@ SURE_PHASE = np.radians(20.0)  # below this standard deviation the phases of ech
 SURE_ANGLE = 0.2  # of the width of a beam: below this an angle is used as it is
 
 
+class Asked(Protocol):
+    """What a designer is asked on a whole channel, of many tones or of one carrier, and how it becomes narrow-band problems and back."""
+
+    asked: float
+    positions: NDArray[np.float64] | None
+    rng: np.random.Generator
+
+    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[Problem]: ...
+
+    def joined(self, made: Sequence[Precoding], knowledge: Knowledge) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]: ...
+
+    def without_residual(self, sinr: float) -> float: ...
+
+    def with_residual(self, sinr: NDArray[np.float64]) -> NDArray[np.float64]: ...
+
+
 @dataclass(frozen=True, eq=False)
-class Band:
+class Residual:
+    """An SINR that is asked for, and the error power that the chains of both ends add over all that is received (EVM^2), linear."""
+
+    asked: float
+    residual: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.asked < 1.0 / max(self.residual, 1e-30):
+            limit = "no limit" if self.residual <= 0.0 else f"{to_db(1.0 / self.residual):.1f} dB, the chains' own error"
+            raise InputError("asked", "this SINR cannot be asked for", key="design.asked_db", found=f"{to_db(self.asked):.1f} dB",
+                             allowed=f"below {limit}")  # fmt: skip
+
+    def without_residual(self, sinr: float) -> float:
+        """The linear SINR to design for: what the chains add then leaves `sinr`."""
+        return sinr * (1.0 + self.residual) / (1.0 - self.residual * sinr)
+
+    def with_residual(self, sinr: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Linear SINRs with the chains' own error in them."""
+        return sinr / (1.0 + self.residual * (1.0 + sinr))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Band(Residual):
     """What is asked of a multi-cell designer. Frozen.
 
     cells: (user,) its base station. block_of_tone: (tone,). element_power_w: (base station, antenna) watts, caps on sum over tones of |w|^2.
-    transmit_place, receive_place: (antenna,) wavelengths along the arrays. length: OFDM symbols that a look at the targets takes. asked:
-    SINR that every user and block is promised, linear, after what the chains of both ends add (residual, EVM^2). coherent: whether base
-    stations share reference and start, so that multipoint can be thought of.
+    transmit_place, receive_place: (antenna,) wavelengths along the arrays. length: OFDM symbols that a look at the targets takes. coherent: whether
+    base stations share reference and start, so that multipoint can be thought of.
     """
 
     cells: NDArray[np.int64]
@@ -39,8 +77,6 @@ class Band:
     transmit_place: NDArray[np.float64]
     receive_place: NDArray[np.float64]
     length: int
-    asked: float
-    residual: float = 0.0
     coherent: bool = False
     positions: NDArray[np.float64] | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
@@ -49,10 +85,7 @@ class Band:
         shape = (int(np.max(self.cells)) + 1, len(self.transmit_place))
         if self.element_power_w.shape != shape or not np.all(self.element_power_w > 0.0):
             raise InputError("power-cap", "one positive cap per (base station, antenna)", found=str(self.element_power_w.shape), allowed=str(shape))
-        if not 0.0 < self.asked < 1.0 / max(self.residual, 1e-30):
-            limit = "no limit" if self.residual <= 0.0 else f"{to_db(1.0 / self.residual):.1f} dB, the chains' own error"
-            raise InputError("asked", "this SINR cannot be asked for", key="design.asked_db", found=f"{to_db(self.asked):.1f} dB",
-                             allowed=f"below {limit}")  # fmt: skip
+        super().__post_init__()
 
     @property
     def stations(self) -> int:
@@ -70,14 +103,6 @@ class Band:
     def tones(self) -> NDArray[np.float64]:
         """(block,) tones in each block."""
         return np.bincount(self.block_of_tone, minlength=self.blocks).astype(float)
-
-    def without_residual(self, sinr: float) -> float:
-        """The linear SINR to design for: what the chains add then leaves `sinr`."""
-        return sinr * (1.0 + self.residual) / (1.0 - self.residual * sinr)
-
-    def with_residual(self, sinr: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Linear SINRs with the chains' own error in them."""
-        return sinr / (1.0 + self.residual * (1.0 + sinr))
 
     def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[Problem]:
         """The narrow-band problem of every block for one mode, watts per tone."""
@@ -108,6 +133,11 @@ class Band:
         total = np.add.reduceat(power, np.flatnonzero(np.diff(self.block_of_tone, prepend=-1)), axis=1) / self.tones[:, None]
         own = total[np.arange(len(self.cells)), :, np.arange(len(self.cells))]
         return own / (total.sum(-1) - own + knowledge.noise.value[:, None])
+
+    def joined(self, made: Sequence[Precoding], knowledge: Knowledge) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]:
+        """Precoders (base station, block, antenna, stream), (user, block) linear SINR on the channels as known, (target,) t of all tones."""
+        w = np.stack([one.waveform for one in made], axis=1)
+        return w, self.predicted(knowledge, w), np.sum([tones * one.t for tones, one in zip(self.tones, made)], axis=0)
 
     def check(self, made: Design) -> None:
         """InputError when a design is malformed or exceeds a cap."""
@@ -174,20 +204,18 @@ class Cellular:
         """What is designed when base stations are not in phase."""
         return Cellular(schemes[self.name.replace("comp", "cbf")])
 
-    def __call__(self, problem: Band, knowledge: Knowledge) -> Design:
+    def __call__(self, problem: Asked, knowledge: Knowledge) -> Design:
         """Raises Infeasible, with what could be promised, when a block cannot have what is asked."""
         made: list[Precoding] = []
-        worst = []
         for one in problem.problems(knowledge, self.scheme.mode):
             found = self.scheme(one, problem.without_residual(problem.asked), problem.rng)
             if found.status == "infeasible" or found.waveform is None:
                 raise self._infeasible(problem, found)
             made.append(found)
-            worst.append(found.sinr)
-        w = np.stack([one.waveform for one in made], axis=1)
+        w, nominal, t = problem.joined(made, knowledge)
         with np.errstate(divide="ignore"):
-            promised, predicted = (10.0 * np.log10(problem.with_residual(each)) for each in (np.array(worst).T, problem.predicted(knowledge, w)))
-        t = sum(tones * one.t for tones, one in zip(problem.tones, made))
+            worst = np.array([one.sinr for one in made]).T
+            promised, predicted = (10.0 * np.log10(problem.with_residual(each)) for each in (worst, nominal))
         steps = sum(len(one.history) for one in made)
         return Design(
             w, np.array(problem.positions), promised=float(promised.min()), predicted=float(predicted.min()), promised_each=promised,
@@ -195,7 +223,7 @@ class Cellular:
             sensing_std=1.0 / np.sqrt(np.maximum(t, 1e-300)),
         )  # fmt: skip
 
-    def _infeasible(self, problem: Band, found: Precoding) -> Infeasible:
+    def _infeasible(self, problem: Asked, found: Precoding) -> Infeasible:
         best = None if not found.achievable else float(to_db(problem.with_residual(np.array(found.achievable))))
         said = "nothing" if best is None else f"{best:.1f} dB"
         return Infeasible(

@@ -1,0 +1,103 @@
+"""Multi-cell designs of a single carrier: one narrow-band problem, a payload that is part of it, and a waveform as the answer.
+
+Block-level schemes send W S, symbol-level ones their X: either way a design is what every antenna sends, symbol by symbol. The payload's
+rows are orthogonal over its length, so that what W promises of powers holds for W S to the last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.errors import InputError
+from hil.knowledge import Design, Knowledge
+from hil.systems.multicell import margin, worst_case
+from hil.systems.multicell.band import Residual, over_tones, seen_by
+from hil.systems.multicell.problem import Mode, Precoding, Problem
+
+
+def payload(users: int, length: int, rng: np.random.Generator) -> NDArray[np.complex128]:
+    """(user, symbol) QPSK, rows orthogonal: Walsh functions under one random scrambling. InputError unless length is a power of two."""
+    if length < users or length & (length - 1):
+        raise InputError("payload", "a payload's length is a power of two, one symbol per user at least", found=str(length),
+                         allowed=f"{users} or more")  # fmt: skip
+    walsh = np.ones((1, 1))
+    while len(walsh) < length:
+        walsh = np.block([[walsh, walsh], [walsh, -walsh]])
+    rows = walsh[rng.choice(length, users, replace=False)]
+    return rows * np.exp(0.5j * np.pi * (rng.integers(4, size=length) + 0.5))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Carrier(Residual):
+    """What is asked of a multi-cell designer on one carrier. Frozen.
+
+    cells: (user,) its base station. inside: (tone,) which sounded tones the carrier occupies; blocks: (tone,) their blocks. wider: symbol
+    rate over tone spacing: noise of a symbol over that of a tone. element_power_w: (base station, antenna) watts, mean over the payload.
+    transmit_place, receive_place: (antenna,) wavelengths. payload: (user, symbol) unit amplitude; turns: how often it is sent while targets
+    are looked at. coherent: whether base stations share reference and start.
+    """
+
+    cells: NDArray[np.int64]
+    inside: NDArray[np.bool_]
+    blocks: NDArray[np.int64]
+    wider: float
+    element_power_w: NDArray[np.float64]
+    transmit_place: NDArray[np.float64]
+    receive_place: NDArray[np.float64]
+    payload: NDArray[np.complex128]
+    turns: int
+    coherent: bool = False
+    positions: NDArray[np.float64] | None = None
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[Problem]:
+        """The one problem there is, watts."""
+        yield self._problem(knowledge, mode)
+
+    def _problem(self, knowledge: Knowledge, mode: Mode, *, even: bool = False) -> Problem:
+        """even: without the noise that stands for what is not flat."""
+        channel, radius, seen = knowledge.channel, knowledge.radius, knowledge.reflections
+        if channel is None or radius is None or seen is None:
+            raise InputError("knowledge", "a multi-cell design needs channels, their sets and what is known of the targets")
+        power = self.element_power_w.sum(1)
+        mean, uneven = over_tones(channel.value[..., 0, :][:, :, self.inside], power, mode)
+        return seen_by(
+            seen,
+            Problem(
+                mean, self.cells, radius[..., np.unique(self.blocks[self.inside])].max(-1),
+                knowledge.noise.value * self.wider + (0.0 if even else uneven), power, seen.angle, seen.gain, seen.noise * self.wider,
+                self.transmit_place, self.receive_place, self.payload.shape[1], element_power=self.element_power_w, payload=self.payload,
+                rng=self.rng,
+            ),
+        )  # fmt: skip
+
+    def joined(self, made: Sequence[Precoding], knowledge: Knowledge) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]:
+        """X (base station, 1, antenna, symbol), (user, 1) linear SINR or squared margin over noise as channels are known, (target,) t."""
+        (found,) = made
+        assert found.waveform is not None and found.t is not None
+        known = self._problem(knowledge, found.mode, even=True).nominal()
+        if found.kind == "slp":
+            return found.waveform[:, None], margin.sinr(known, found.waveform, found.mode)[:, None], found.t * self.turns
+        nominal = worst_case.sinr(known, found.mode, found.waveform)
+        return (found.waveform @ self.payload)[:, None], nominal[:, None], found.t * self.turns
+
+    def check(self, made: Design) -> None:
+        """InputError when a design is malformed or exceeds a cap."""
+        x = np.asarray(made.precoders)
+        shape = (len(self.element_power_w), 1, self.element_power_w.shape[1], self.payload.shape[1])
+        if x.shape != shape or not np.all(np.isfinite(x)):
+            raise InputError("design-shape", "waveform (base station, 1, antenna, symbol), finite", where=made.designer, found=str(x.shape),
+                             allowed=str(shape))  # fmt: skip
+        spent = np.mean(np.abs(x[:, 0]) ** 2, axis=-1)
+        if np.max(spent / self.element_power_w) > 1.0 + 1e-9:
+            a, n = np.unravel_index(int(np.argmax(spent / self.element_power_w)), spent.shape)
+            raise InputError("power-cap", f"base station {a} antenna {n} exceeds its cap", where=made.designer, found=f"{spent[a, n]:.6e} W",
+                             allowed=f"{self.element_power_w[a, n]:.6e} W")  # fmt: skip
+
+    def at(self, rng: np.random.Generator) -> Carrier:
+        """With another payload of the same length."""
+        return replace(self, payload=payload(len(self.cells), self.payload.shape[1], rng))
