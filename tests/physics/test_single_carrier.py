@@ -6,16 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sites
 from scipy.special import ndtr
 from synthetic import received
 
-from hil.device import Capture
+from hil.clock import VirtualClock
+from hil.device import Capture, Setting
 from hil.errors import HilError, InputError
 from hil.estimate.single import judge, receive
 from hil.systems.multicell import margin, slp
 from hil.systems.multicell.draws import golden
-from hil.waveform import Numerology
+from hil.waveform import Numerology, amplitude
 from hil.waveform.single import PILOT, ROLL_OFF, SLOT, SPAN, SingleCarrierFrame, matched, pulse, taps
+from sim_backend.world import build
 
 GRID = Numerology(4e6, 3e6)
 CARRIER = 3.5e9
@@ -269,3 +272,37 @@ def test_a_symbol_level_design_arrives_as_deep_in_its_regions_as_it_was_designed
         assert np.allclose(measured, designed[user], atol=4.0 * verdict.margin_std)
         assert verdict.errors.errors == 0
         assert verdict.slp_sinr > 0.3 * answer.sinr[user]
+
+
+def test_on_the_emulated_bench_what_was_sounded_carries_a_beam():
+    """Oscillators, converters and paths of an independent emulator: sounded without a design, then a beam made of what was heard."""
+    clock, grid, rng = VirtualClock(), Numerology(15.36e6, 11.52e6), np.random.default_rng(10)
+    world = build(sites.trial(seed=3, target=False), clock)
+    ap, user = world.radio("ap1"), world.radio("u1")
+    user.configure(Setting(sites.CARRIER, grid.sample_rate_hz, (40.0,), ()))
+    scale = float(amplitude.receive_scale(user.capability, 40.0))
+    power = np.full(4, 1e-6)
+
+    def heard(payload, version, **options):
+        frame = SingleCarrierFrame(grid, 0, version, payload, power, samples_per_symbol=16)
+        samples = frame.samples()
+        attenuation = amplitude.choose_attenuation(samples, ap.capability)
+        ap.configure(Setting(sites.CARRIER, grid.sample_rate_hz, (40.0,) * 4, (attenuation,) * 4))
+        ap.load(version, amplitude.to_fractions(samples, ap.capability, attenuation))
+        ap.apply(version)
+        clock.sleep(5e-3)
+        return receive(user.capture(4 * frame.length, 1.0), frame, **options)
+
+    s = qpsk(rng, 200)
+    sounded = heard(np.sqrt(power[0]) * rayleigh(rng, 4, 40), 1, most_ripple_db=None)
+    f = np.linspace(-0.4e6, 0.4e6, 9)
+    truth = world.truth.channel("ap1", "u1", f).transpose(1, 0, 2).reshape(-1, 9, 4).mean(axis=1)[0]
+    h = scale * sounded.sounded
+    assert abs(np.vdot(truth, h)) / np.linalg.norm(truth) / np.linalg.norm(h) > 0.999
+    assert np.linalg.norm(h) == pytest.approx(np.linalg.norm(truth), rel=0.02)
+    x = np.sqrt(4e-6) * beam(h, s) * np.linalg.norm(h)
+    got = heard(x, 2, expected=sounded.sounded, most_ripple_db=None)
+    verdict = judge(got, s)
+    assert verdict.errors.errors == 0 and verdict.margin > 0.0
+    assert scale * np.abs(np.mean(got.symbols * np.conj(s))) == pytest.approx(np.sqrt(4e-6) * np.linalg.norm(h), rel=0.02)
+    assert got.noise * scale**2 == pytest.approx(world.truth.noise_power("u1")[0] / 16, rel=0.3)
