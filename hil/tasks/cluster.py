@@ -15,7 +15,7 @@ from typing import Any
 
 from hil.errors import HilError, InputError
 from hil.interrupts import held
-from hil.tasks.task import BLAS, ONE_THREAD, Call, Outcome, Parameters, said
+from hil.tasks.task import BLAS, ONE_THREAD, Call, Outcome, Parameters, said, say_finishing
 
 ANSWER_S = 10.0  # longest wait for the scheduler, and for a first worker
 LOOK_S = 2.0  # between two looks whether scheduler and workers are still there
@@ -145,6 +145,7 @@ def _handed_out(
                                fix="what is done is kept: --resume goes on")  # fmt: skip
             hand_out()
     except KeyboardInterrupt:
+        say_finishing(len(in_hand))
         while in_hand and client.status == "running":
             look(LOOK_S)
         raise

@@ -15,7 +15,7 @@ from multiprocessing import connection
 from typing import Any
 
 from hil.interrupts import held
-from hil.tasks.task import ONE_THREAD, Call, Outcome, Parameters, said
+from hil.tasks.task import ONE_THREAD, Call, Outcome, Parameters, said, say_finishing
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def _pooled(call: Call, tasks: Mapping[str, Parameters], jobs: int, came: Callab
                 return
             hand_out(len(finished))
     except KeyboardInterrupt:
+        say_finishing(len(in_hand))
         pool.shutdown(wait=True)
         for future in list(in_hand):
             ended(future)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,3 +81,8 @@ class Call:
 def said(error: BaseException) -> str:
     """An exception on one line."""
     return " ".join(str(error).split()) if isinstance(error, HilError) else f"{type(error).__name__}: {error}"
+
+
+def say_finishing(count: int) -> None:
+    """To whoever has asked for an end."""
+    logging.getLogger(__name__).warning("%d task%s in hand will be finished and kept; Ctrl-C again drops them", count, "" if count == 1 else "s")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hil.systems.multicell import fisher
-from hil.systems.multicell.figures import FIGURES, alone, beams, effort, sets, trade
+from hil.systems.multicell.figures import FIGURES, alone, beams, convergence, lengths, sets, trade
 from hil.systems.multicell.figures.schemes import SCHEMES, common, designed, drop
 from hil.systems.multicell.worst_case import sinr
 
@@ -90,9 +90,17 @@ def test_power_towards_users_is_what_their_channels_receive() -> None:
 
 
 def test_a_history_rises_and_ends_at_what_is_reported() -> None:
-    found = effort.history_work({**SMALL, "drop": 0, "scheme": "CBF-BLP", "target_db": 5.0}, np.random.SeedSequence(0))
+    found = convergence.work({**SMALL, "drop": 0, "method": "minorise-maximise", "scheme": "CBF-BLP", "target_db": 5.0}, np.random.SeedSequence(0))
     t = found["t"]
     assert np.all(np.diff(t) >= -1e-9 * np.array(t[:-1])) and found["rcrb_deg"] == pytest.approx(np.degrees(t[-1] ** -0.5), rel=1e-3)
+
+
+def test_rounds_of_the_published_algorithm_are_judged_by_what_is_sent() -> None:
+    asked = {**SMALL, "drop": 0, "scheme": "CBF-BLP", "method": "published", "cap_db": 10.0, "target_db": 5.0, "rounds": 1}
+    found = convergence.work(asked, np.random.SeedSequence(0))
+    assert len(found["t"]) == len(found["sinrs_db"]) == len(found["status"]) == 1
+    ours = convergence.work({**asked, "method": "minorise-maximise", "cap_db": None, "target_db": found["sinrs_db"][0]}, np.random.SeedSequence(0))
+    assert ours["t"][-1] >= 0.99 * found["t"][0] > 0.0
 
 
 # -- claims ------------------------------------------------------------------------------------------------------------------------------
@@ -157,10 +165,21 @@ def test_antennas_have_to_help_strictly() -> None:
 
 def test_exponents_are_those_of_the_longest_frames() -> None:
     results = [({"drop": 0, "scheme": scheme, "length": length}, {"feasible": True, "took_s": 1.0, "step_s": 1e-3 * length**1.5})
-               for length in effort.LENGTHS for scheme in SCHEMES]  # fmt: skip
+               for length in lengths.LENGTHS for scheme in SCHEMES]  # fmt: skip
     verdicts = held("11", results)
     assert FIGURES["11"].table(results).rows[2][-1] == "1.50" and verdicts["SLP becomes impractical as constraints grow with L"] is True
     assert verdicts["the time of SLP grows with L"] is False
+
+
+def test_a_step_that_loses_breaks_the_claim_of_progress() -> None:
+    one = lambda t: {"feasible": True, "t": t, "sinr_db": 10.0, "took_s": 1.0}
+    results = [(asked, one([1.0, 8.0, 9.0, 9.5, 9.8, 9.9, 10.0])) for asked in convergence.tasks(1)]
+    verdicts = held("10", results)
+    assert verdicts["the objective improves with every iteration"] and verdicts["it settles within a few iterations"]
+    assert verdicts["the published algorithm is steady after 2 iterations"] is False
+    assert FIGURES["10"].table(results).rows[0][1] == "minorise-maximise" and len(FIGURES["10"].drawing(results).panels[0].curves) == 4
+    results[0][1]["t"] = [1.0, 8.0, 7.0]
+    assert held("10", results)["the objective improves with every iteration"] is False
 
 
 @pytest.mark.parametrize("figure", ["6", "8", "9", "11"])

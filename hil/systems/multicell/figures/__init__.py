@@ -3,7 +3,7 @@
 `hil reproduce multicell 6`. Drops are numbered; all schemes and targets see the same ones.
 """
 
-from hil.systems.multicell.figures import alone, beams, effort, sets, trade
+from hil.systems.multicell.figures import alone, beams, convergence, lengths, sets, trade
 
-_ALL = {**alone.FIGURES, **beams.FIGURES, **trade.FIGURES, **sets.FIGURES, **effort.FIGURES}
+_ALL = {**alone.FIGURES, **beams.FIGURES, **trade.FIGURES, **sets.FIGURES, **convergence.FIGURES, **lengths.FIGURES}
 FIGURES = {number: _ALL[number] for number in sorted(_ALL, key=int)}
