@@ -109,7 +109,7 @@ class Designer:
                 slack = self.promised(w) / worst
                 if worst.min() < self.asked * (1.0 + 1e-9):  # of which units put back may take a little
                     short = self.asked / worst.min() - 1.0
-                    at.slack = np.maximum(at.slack, slack) * (1.0 + SAFE + (short if attempt else 0.0))
+                    at.slack = np.maximum(at.slack, slack) * (1.0 + SAFE + (0.3 * short if attempt else 0.0))
                     at.guard = 0.0
                     continue
                 at.slack, at.guard = slack, 0.7 * max(short, at.guard)
