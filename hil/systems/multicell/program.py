@@ -220,7 +220,6 @@ class Program:
         users = space.problem.users
         lines = Triplets()
         self.size = users_rows(space, lines, 2 * space.half)
-        self.tops = np.concatenate(lines.row[: 3 * users])  # of the entries that a target divides
         lengths = [len(part) for part in lines.row[: 3 * users]]
         self.user_of = np.repeat(np.repeat(np.arange(users), 3), lengths)
         self.margin = None
