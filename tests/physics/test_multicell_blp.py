@@ -13,7 +13,8 @@ from hil.systems.multicell import design, fisher, schemes, worst_case
 from hil.systems.multicell.blp import Designer
 from hil.systems.multicell.draws import draw, golden
 from hil.systems.multicell.level import gamma_max
-from hil.systems.multicell.program import Program, Space
+from hil.systems.multicell.program import Program
+from hil.systems.multicell.space import Space
 from hil.units import to_db
 
 MODES = ["cbf", "comp"]

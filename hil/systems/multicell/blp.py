@@ -17,7 +17,8 @@ from hil.errors import InputError
 from hil.systems.multicell import fisher, worst_case
 from hil.systems.multicell.level import LEAST, apart, stood
 from hil.systems.multicell.problem import Mode, Precoding, Problem
-from hil.systems.multicell.program import Program, Space
+from hil.systems.multicell.program import Program
+from hil.systems.multicell.space import Space
 
 SAFE = 1e-5  # relative, of the target: what the solver's accuracy may take
 STARTS = 2

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from hil.systems.multicell import worst_case
 from hil.systems.multicell.problem import Mode, Problem
-from hil.systems.multicell.program import Program, Space
+from hil.systems.multicell.program import Program
+from hil.systems.multicell.space import Space
 
 STEPS = 30
 CLOSE = 1e-6  # relative, of the target: 4e-6 dB
