@@ -138,4 +138,5 @@ class Design:
     stopped: str = ""
     knowledge: int = -1  # version of the knowledge it was made from
     mode: str = ""  # of a multi-cell design: cbf or comp, who sends what
+    kind: str = ""  # and blp or slp: precoders whatever the payload, or a waveform for the symbols it carries
     sensing_std: NDArray[np.float64] | None = None  # (target,) radians, what bounds the standard deviation of its angle, worst view

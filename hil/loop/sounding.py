@@ -20,7 +20,7 @@ from hil.knowledge import Estimate
 from hil.loop.arrays import BenchArray
 from hil.loop.clocks import Clocks
 from hil.loop.intact import intact, sifted
-from hil.loop.lab import Lab, Taken
+from hil.loop.lab import Lab, Sent, Taken
 from hil.waveform.amplitude import receive_scale
 from hil.waveform.crest import COMBS
 from hil.waveform.frame import Frame
@@ -72,7 +72,7 @@ class Speaker:
 class Part:
     """Some antennas of a frame."""
 
-    frame: SoundingFrame
+    frame: Sent
     first: int
     end: int
 

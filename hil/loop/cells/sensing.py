@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.clock import Instant
 from hil.errors import HilError
-from hil.estimate import azimuth, ownframe, slowtime, spurs
+from hil.estimate import azimuth, ownframe, spurs
 from hil.estimate import stations as estimating
 from hil.estimate.azimuth import Bearing
-from hil.knowledge import Design, Reflections
+from hil.knowledge import Reflections
 from hil.loop.cells.stations import Station, Stations
 from hil.loop.intact import SPOILT
 from hil.loop.lab import Lab, Taken
-from hil.waveform.measuring import MeasuringFrame
 
 SLOWEST = 0.5  # m/s that a target may walk whatever the scenario says
 
@@ -45,15 +45,12 @@ def as_seen(stations: Stations, one: Station) -> estimating.Station:
     return estimating.Station(one.transmit.origin, axis, facing, transmit, receive)
 
 
-def look_for(
-    stations: Stations, design: Design, frames: Sequence[MeasuringFrame], taken: Mapping[str, Taken], version: int
-) -> tuple[AngleFix | None, ...]:  # fmt: skip
+def look_for(stations: Stations, on_air: Any, taken: Mapping[str, Taken]) -> tuple[AngleFix | None, ...]:
     """One fix per cell, None where its capture tells nothing; a `measured` event for each."""
     fixes = []
     for n, one in enumerate(stations.each):
-        frame = frames[0] if stations.together else frames[n]
         try:
-            fix = _fix(stations, n, design, frame, taken[one.receive.radio])
+            fix = _fix(stations, n, on_air, taken[one.receive.radio])
         except HilError as error:
             if error.id not in SPOILT:
                 raise
@@ -61,20 +58,20 @@ def look_for(
                                found=error.found, allowed=error.allowed, fix=error.fix)  # fmt: skip
             fix = None
         if fix is not None:
-            _say(stations.lab, fix, version)
+            _say(stations.lab, fix, on_air.version)
         fixes.append(fix)
     return tuple(fixes)
 
 
-def _fix(stations: Stations, n: int, design: Design, frame: MeasuringFrame, taken: Taken) -> AngleFix:
+def _fix(stations: Stations, n: int, on_air: Any, taken: Taken) -> AngleFix:
     lab, one = stations.lab, stations.each[n]
     rate, elements = lab.scenario.signal.sample_rate_hz, one.transmit.elements
     scaled = taken.amplitude(lab.capability[taken.radio])[list(one.receive.channels)]
     samples, _, _ = spurs.remove(scaled, rate, [0.0])
     first = n * elements if stations.together else 0
-    found = ownframe.begins(samples, frame.samples()[first : first + elements], taken.radio)
-    lights = design.precoders if stations.together else design.precoders[n : n + 1][..., list(one.users)]
-    slow = slowtime.of_frames(samples, lab.numerology, frame.reference, lights, start=found.start)
+    sent = on_air.frames[0 if stations.together else n].samples()
+    found = ownframe.begins(samples, sent[first : first + elements], taken.radio)
+    slow = on_air.slow(n, samples, found.start)
     seen = [as_seen(stations, other) for other in stations.each]
     priors = [estimating.Prior(np.asarray(other.target.position_m, float), other.target.position_std_m) for other in stations.each]
     speed = max(max(other.target.speed_m_s for other in stations.each), SLOWEST)

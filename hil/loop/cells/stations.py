@@ -78,6 +78,10 @@ class Stations:
             return (Speaker("stations", arrays),)
         return tuple(Speaker(array.name, (array,)) for array in arrays)
 
+    def speaker(self, user: int) -> str:
+        """By whose name the clock of a user's own base station is known."""
+        return self.speakers[0].name if self.together else self.each[self.cells[user]].transmit.name
+
     def wavelengths(self, array: BenchArray) -> NDArray[np.float64]:
         """(antenna,) places along an array, from its origin."""
         return array.local(self.lab.positions) / self.lab.scenario.wavelength

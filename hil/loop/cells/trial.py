@@ -10,27 +10,24 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from hil.adversary import Verdict
-from hil.adversary import cells as adversary
 from hil.clock import Instant
-from hil.errors import Infeasible
+from hil.errors import Infeasible, InputError
 from hil.estimate import stillness
 from hil.estimate.coherence import Drift, Look, coherence
 from hil.knowledge import Design, Knowledge
-from hil.loop.cells import measuring, sensing
+from hil.loop.cells import carrier, measuring, sensing, tones
 from hil.loop.cells.hearing import Heard, understand
 from hil.loop.cells.measuring import Measured
 from hil.loop.cells.sensing import AngleFix
 from hil.loop.cells.stations import Stations
 from hil.loop.course import Course, say_decided, say_judged, user_row
-from hil.loop.measuring import ECHO_S, broken
+from hil.loop.measuring import broken
 from hil.loop.sounding import Sounding
 from hil.loop.states import State
 from hil.loop.trial import residual
-from hil.systems.multicell.band import Band
 from hil.uncertainty import ball_around, ball_radius
-from hil.units import from_db, to_db
+from hil.units import from_db
 
-MEMBERS = 256  # of every block's sets that the adversary draws before it searches
 IN_FORCE_S = 1.5  # from the sounding a design rests on to the end of its measuring, at least: designing, loading, a capture
 DRIFT = Drift(rate_std=0.005, diffusion=1.5e-4, spread=1.2)  # of the phase between stations on one reference, before the first look
 MOST_TURNED = 0.2  # rad rms between stations beyond which an error is no small one beside a channel
@@ -77,7 +74,12 @@ class CellsTrial(Course):
         super().__post_init__()
         self.stations = Stations.of(self.lab)
         self.sounding = _UsersListen(self.lab, self.stations.speakers)
-        self.band = band(self.stations)
+        told = float(from_db(self.lab.scenario.design.asked_db)), residual(self.lab), np.random.default_rng([self.lab.seed, 19])
+        self.single = self.lab.scenario.design.waveform == "single-carrier"
+        if self.single and not self.stations.together:
+            raise InputError("no-trigger", "one carrier for all is sent by base stations that share reference and start", key="design.waveform",
+                             found="no [[shared]] in testbed.toml that joins their radios", fix='add one, or waveform = "ofdm"')  # fmt: skip
+        self.asked: Any = carrier.carrier_of(self.stations, *told) if self.single else tones.band(self.stations, *told)
         self._fixes: tuple[AngleFix | None, ...] = (None,) * len(self.stations.each)
         self._moving: list[NDArray[np.float64]] = []  # power of what moves in every link, of each sounding so far
         self._looks: list[Look] = []  # what tells how the phase between stations drifts: they stand still, one place for all rounds
@@ -107,8 +109,9 @@ class CellsTrial(Course):
         design, verdict, knowledge = self._designed(designer)
         version = lab.next_version()
         self._say_designed(design, version, verdict, knowledge)
-        on_air = measuring.push(self.stations, design, version, int(self._rng("payload").integers(1 << 31)))
-        measured = measuring.measure(self.stations, self.sounding, design, on_air, self._rng("minimum"))
+        on_air = self._on_air(design, knowledge, version)
+        measuring.push(self.stations, on_air)
+        measured = measuring.measure(self.stations, design, on_air, self._rng("minimum"))
         self._fixes = tuple(new if new is not None and new.bearing.above_threshold else old for new, old in zip(measured.angles, self._fixes))
         return Round(lab.round, designer.name, design, measured, verdict)
 
@@ -132,7 +135,10 @@ class CellsTrial(Course):
         chosen, phases = self._in_phase(designer, told)
         knowledge = self._know(told, phases)
         lab.enter(State.DESIGNING, "channels known")
-        problem = replace(self.band, rng=self._rng("design"), positions=lab.here())
+        if self.single:
+            carrier.require_flat(self.stations, self.asked, told)
+            self.asked = self.asked.at(self._rng("payload"))
+        problem = replace(self.asked, rng=self._rng("design"), positions=lab.here())
         try:
             design = chosen(problem, knowledge)
         except Infeasible as error:
@@ -146,8 +152,15 @@ class CellsTrial(Course):
         lab.link.progress()
         lab.clock.charge("design")
         self._in_force = max(self._in_force, lab.clock.now().since(sounded) + IN_FORCE_S)
-        self.band.check(design)
-        return design, self._judge(design, knowledge), knowledge
+        self.asked.check(design)
+        if self.single:
+            return design, carrier.judge(self.asked, design, knowledge, self._rng("adversary")), knowledge
+        return design, tones.judge(self.asked, design, knowledge, self._rng("adversary")), knowledge
+
+    def _on_air(self, design: Design, knowledge: Knowledge, version: int) -> measuring.OnAir:
+        if self.single:
+            return carrier.OnCarrier.of(self.stations, self.sounding, design, self.asked, knowledge, version)
+        return tones.OnTones.of(self.stations, self.sounding, design, version, int(self._rng("payload").integers(1 << 31)))
 
     def _remember(self, heard: Heard) -> None:
         """What later rounds learn from this sounding: what moves, and how base stations turn against each other."""
@@ -218,22 +231,6 @@ class CellsTrial(Course):
         seen = sensing.reflections(self.stations, noise, self._fixes, lab.clock.now().after(self._in_force))
         return Knowledge(self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, reflections=seen)
 
-    def _judge(self, design: Design, knowledge: Knowledge) -> Verdict:
-        """The adversary's word on every block, as one."""
-        band, each = self.band, []
-        rng = self._rng("adversary")
-        promised = None if design.promised is None else float(to_db(band.without_residual(float(from_db(design.promised)))))
-        for block, problem in enumerate(band.problems(knowledge, design.mode)):
-            each.append(adversary.verdict(
-                design.precoders[:, block], problem.channel, problem.radius, problem.noise, problem.cells, design.mode, promised, rng,
-                members=MEMBERS,
-            ))  # fmt: skip
-        with np.errstate(divide="ignore"):
-            worst = 10.0 * np.log10(band.with_residual(10.0 ** (np.array([one.worst_each for one in each]).T / 10.0)))
-        return Verdict(
-            float(worst.min()), worst, max(one.shortfall_db for one in each), sum(one.members for one in each), all(one.passed for one in each)
-        )  # fmt: skip
-
     def _say_designed(self, design: Design, version: int, verdict: Verdict, knowledge: Knowledge) -> None:
         lab = self.lab
         assert knowledge.channel is not None and knowledge.radius is not None and knowledge.reflections is not None
@@ -276,14 +273,3 @@ class _UsersListen(Sounding):
     def listening(self, look: int) -> list[str]:
         """The users, to every look."""
         return list(self.lab.user_radio.values())
-
-
-def band(stations: Stations) -> Band:
-    """The design problem of this bench on OFDM: places of elements, caps, tones, cells, what is asked."""
-    lab, first = stations.lab, stations.each[0]
-    return Band(
-        asked=float(from_db(lab.scenario.design.asked_db)), residual=residual(lab), cells=stations.cells, block_of_tone=lab.numerology.block_of_tone,
-        element_power_w=stations.element_power, transmit_place=stations.wavelengths(first.transmit),
-        receive_place=stations.wavelengths(first.receive), length=int(ECHO_S / lab.numerology.symbol_time_s), coherent=stations.together,
-        rng=np.random.default_rng([lab.seed, 19]),
-    )  # fmt: skip

@@ -220,7 +220,7 @@ class Cellular:
         return Design(
             w, np.array(problem.positions), promised=float(promised.min()), predicted=float(predicted.min()), promised_each=promised,
             predicted_each=predicted, designer=self.name, steps=steps, stopped=made[0].stopped, knowledge=knowledge.version, mode=self.scheme.mode,
-            sensing_std=1.0 / np.sqrt(np.maximum(t, 1e-300)),
+            kind=self.scheme.kind, sensing_std=1.0 / np.sqrt(np.maximum(t, 1e-300)),
         )  # fmt: skip
 
     def _infeasible(self, problem: Asked, found: Precoding) -> Infeasible:
