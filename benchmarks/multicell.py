@@ -1,6 +1,6 @@
 """The multi-cell designers: how fast, how near to what is possible, and beside the published procedure.
 
-    python -m benchmarks.multicell [--quick] [--seeds N] [--bounds] [--published] [--growth] [--out DIR]
+    python -m benchmarks.multicell [--quick] [--seeds N] [--quality] [--bounds] [--published] [--only SCHEME] [--growth] [--out DIR]
 
 Seconds are processor seconds of one thread, cvxpy's building and canonicalising included. Instances are `draw(default_rng(seed))`, two cells
 of three users, six antennas, delta 0.01, one ball around each stacked channel (the published set); symbols of default_rng(1000 + seed).
@@ -85,14 +85,15 @@ def kept(what: str) -> dict[tuple[str, int], dict[str, Any]]:
     return {(one["case"], one["seed"]): one for one in json.loads(path.read_text())} if path.exists() else {}
 
 
-def keep(what: str, seeds: range, compute: Callable[[Case, Problem], dict[str, Any]]) -> None:
+def keep(what: str, seeds: range, only: str, compute: Callable[[Case, Problem], dict[str, Any]]) -> None:
     """Every case and seed that is not there yet, or is of another instance; written after each."""
     for seed in seeds:
         for case in CASES:
             have = kept(what)
             problem = case.instance(seed)
             mark = fingerprint(problem)
-            if (what == "published" and case.kind == "slp") or have.get((case.name, seed), {}).get("instance") == mark:
+            wanted = case.name.startswith(only) and (what == "bounds" or case.kind == "blp")
+            if not wanted or have.get((case.name, seed), {}).get("instance") == mark:
                 continue
             found, seconds = timed(lambda c=case, p=problem: compute(c, p))
             have[case.name, seed] = {"case": case.name, "seed": seed, "instance": mark, **found, "seconds": round(seconds, 2)}
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--bounds", action="store_true", help="compute and keep the bounds that are missing")
     parser.add_argument("--published", action="store_true", help="run and keep Algorithm 1 where it is missing")
+    parser.add_argument("--only", default="", metavar="SCHEME", help="with --bounds and --published: cbf or comp-blp, for instance")
     parser.add_argument("--quality", action="store_true", help="no comparison of times with cvxpy")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("runs/multicell-growth"))
@@ -250,9 +252,9 @@ def main() -> None:
         print(f"{what:110} {value:9.3f}" + ("" if bar is None else f"   bar {bar}"), flush=True)
 
     if asked.bounds:
-        keep("bounds", seeds, bound)
+        keep("bounds", seeds, asked.only, bound)
     if asked.published:
-        keep("published", seeds, published)
+        keep("published", seeds, asked.only, published)
     if asked.growth:
         growth(asked.out, add)
     if not (asked.bounds or asked.published or asked.growth):

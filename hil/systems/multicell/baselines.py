@@ -48,7 +48,7 @@ class Solved:
 
 
 def solve(problem: cp.Problem, solvers: Sequence[tuple[str, dict[str, Any]]] = SOLVERS) -> tuple[str, ...]:
-    """Statuses, "CLARABEL optimal" for instance, up to the first solver that answers accurately; variables hold the last answer."""
+    """Statuses, "CLARABEL optimal" for instance, up to the first solver that answers, accurately or not: whoever uses it judges it anew."""
     tried = []
     for solver, settings in solvers:
         try:
@@ -57,7 +57,7 @@ def solve(problem: cp.Problem, solvers: Sequence[tuple[str, dict[str, Any]]] = S
         except cp.SolverError:
             tried.append(f"{solver} failed")
             continue
-        if problem.status in ("optimal", "infeasible", "unbounded"):
+        if problem.status in ("optimal", "optimal_inaccurate", "infeasible", "unbounded"):
             break
     return tuple(tried)
 
