@@ -126,6 +126,12 @@ def _designer_names(incomplete: str) -> list[str]:
     return [name for name in ("robust", "nominal") if name.startswith(incomplete)]
 
 
+def _system_names(incomplete: str) -> list[str]:
+    from hil.commands.listing import systems
+
+    return [name for name in systems() if name.startswith(incomplete)]
+
+
 Bench = Annotated[
     list[Path] | None, typer.Argument(metavar="BENCH", help="a folder, or its scenario.toml and testbed.toml", show_default=False)
 ]
@@ -351,7 +357,7 @@ def design(
 
 @app.command(
     cls=Exampled, rich_help_panel="design",
-    epilog="hil sweep my-lab --over design.confidence=0.5,0.9,0.99 --seeds 20\nhil sweep my-lab --over depth=process,device --designer robust,nominal",
+    epilog="hil sweep my-lab --over design.confidence=0.5,0.9,0.99 --seeds 20\nhil sweep my-lab --over depth=process,device --designer robust",
 )  # fmt: skip
 def sweep(
     bench: Bench = None,
@@ -375,7 +381,7 @@ def sweep(
 
 @app.command(cls=Exampled, rich_help_panel="design", epilog="hil reproduce multicell 6 --seeds 20 --jobs 2\nhil reproduce --list")
 def reproduce(
-    system: Annotated[str | None, typer.Argument(metavar="SYSTEM", help="as multicell", show_default=False)] = None,
+    system: Annotated[str | None, typer.Argument(metavar="SYSTEM", help="as multicell", show_default=False, autocompletion=_system_names)] = None,
     figure: Annotated[str | None, typer.Argument(metavar="FIG", help="the paper's number", show_default=False)] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="drops; by default as many as the figure wants", show_default=False)] = None,
     jobs: Jobs = None, engine: Engine = "local", plan: Plan = False, list_: ListThem = False, resume: Resume = None, runs: Runs = Path("runs"),

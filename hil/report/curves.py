@@ -20,6 +20,8 @@ _LINES = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.3)), "none": 
 _ROW = 2.55  # inches of a row of panels
 _LETTER, _HANDLE = 0.066, 0.62  # inches of a legend's letter, and of its line with the space beside it
 _SPAN = 5.0  # less than this from end to end is read better on a linear axis
+_BANDS = 2  # shaded at most; more of them, or choices in place of numbers, get bars beside each other
+_BESIDE = 0.02  # of the axis
 PNG_DPI = 200
 
 
@@ -122,13 +124,18 @@ def _legend(fig: Figure, looks: dict[str, dict[str, Any]], rows: Sequence[Sequen
 
 
 def _draw(axes: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
+    banded = [curve.label for curve in panel.curves if curve.low is not None]
     for order, curve in enumerate(panel.curves):
-        how = looks[curve.label]
-        y = [math.nan if value is None else value for value in curve.y]
+        how = looks[curve.label] if curve.marked else {**looks[curve.label], "marker": ""}
+        x, y = list(curve.x), [math.nan if value is None else value for value in curve.y]
         if curve.low is not None and curve.high is not None:
             low, high = ([math.nan if value is None else value for value in values] for values in (curve.low, curve.high))
-            axes.fill_between(list(curve.x), low, high, color=how["color"], alpha=0.15, lw=0)
-        axes.plot(list(curve.x), y, drawstyle="steps-post" if curve.stepped else "default", zorder=3 + order / 100, **how)
+            if panel.ticks or len(banded) > _BANDS:
+                x = [at + _BESIDE * (max(x) - min(x) or 1.0) * (banded.index(curve.label) - (len(banded) - 1) / 2) for at in x]
+                axes.vlines(x, low, high, color=how["color"], lw=1.1, zorder=3)
+            else:
+                axes.fill_between(x, low, high, color=how["color"], alpha=0.15, lw=0)
+        axes.plot(x, y, drawstyle="steps-post" if curve.stepped else "default", zorder=3 + order / 100, **how)
     if panel.log_x or panel.log_y:
         _logarithmic(axes, panel)
     if panel.limits_y is not None:

@@ -71,19 +71,33 @@ def table(run: Run, found: Sequence[Trial]) -> Table:
             f"{sum(judged)}/{len(judged)}" if judged else "-", f"{len(measured)}/{len(some)}",
         ])  # fmt: skip
     head = [*keys, "designer", "promised", "predicted", "measured", "5 ... 95 %", "bound", "kept", "feasible"]
-    return Table("Worst user of the last round, dB; medians over the seeds.", head, rows)
+    return Table(" ".join(["Worst user of the last round, dB; medians over the seeds.", *_pairs(found)]), head, rows)
+
+
+def _pairs(found: Sequence[Trial]) -> list[str]:
+    """Where two values were swept, their difference seed by seed: much of what a seed draws is common to both."""
+    values = list(dict.fromkeys(map(_first, found)))
+    if len(values) != 2:
+        return []
+    at = {(_first(one), one.point[1:], one.designer, one.seed): one.measured for one in found}
+    differences = [value - at.get((values[0], *rest), math.nan) for (first, *rest), value in at.items() if first == values[1]]
+    differences = [one for one in differences if not math.isnan(one)]
+    if not differences:
+        return []
+    low, middle, high = (f"{one:+.2f}".replace("-", "\N{MINUS SIGN}") for one in np.percentile(differences, [5, 50, 95]))
+    return [f"Measured, {_said(values[1])} less {_said(values[0])}: {middle} dB in the median of {len(differences)} pairs, {low} ... {high}."]
 
 
 def drawing(run: Run, found: Sequence[Trial]) -> Drawing:
     """The first swept key against the objective, a curve per designer and combination of the other keys; and the ECDF of what was measured."""
     keys = list(run.study["over"])
     named = {label: [one for one in found if _label(one, keys) == label] for label in dict.fromkeys(_label(one, keys) for one in found)}
-    values = list(dict.fromkeys(one.point[0] if one.point else "" for one in found))
+    values = list(dict.fromkeys(_first(one) for one in found))
     numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
     place = {value: float(value) if numeric else float(index) for index, value in enumerate(values)}
     curves, bounds = [], []
     for label, some in named.items():
-        at = {value: [one for one in some if (one.point[0] if one.point else "") == value] for value in sorted(values, key=place.__getitem__)}
+        at = {value: [one for one in some if _first(one) == value] for value in sorted(values, key=place.__getitem__)}
         measured = {place[value]: [one.measured for one in those if not math.isnan(one.measured)] for value, those in at.items()}
         x = list(measured)
         spread = [np.percentile(those, [5, 50, 95]) if those else (math.nan,) * 3 for those in measured.values()]
@@ -100,17 +114,22 @@ def drawing(run: Run, found: Sequence[Trial]) -> Drawing:
 def _ecdfs(found: Sequence[Trial], keys: Sequence[str], named: Mapping[str, Sequence[Trial]]) -> list[Curve]:
     """Per designer and combination; the line tells values of the first key apart where these are few."""
     lines = ("solid", "dashed", "dotted")
-    values = list(dict.fromkeys(one.point[0] if one.point else "" for one in found))
-    apart = len(values) <= len(lines) and 1 < len(values) * len(named) <= _ECDFS
+    values = list(dict.fromkeys(_first(one) for one in found))
+    apart = bool(keys) and len(values) <= len(lines) and 1 < len(values) * len(named) <= _ECDFS
     curves = []
     for label, some in named.items():
         for line, value in zip(lines, values) if apart else [("solid", None)]:
-            measured = sorted(one.measured for one in some if not math.isnan(one.measured) and (not apart or one.point[0] == value))
+            measured = sorted(one.measured for one in some if not math.isnan(one.measured) and (not apart or _first(one) == value))
             if measured:
                 name = f"{label}, {keys[0]} {_said(value)}" if apart else label
                 steps = [index / len(measured) for index in range(len(measured) + 1)]
                 curves.append(Curve(name, [measured[0], *measured], steps, hue=_hue(label, named), line=line, marked=False, stepped=True))  # type: ignore[arg-type]
     return curves
+
+
+def _first(one: Trial) -> Any:
+    """Its value of the first swept key; "" where nothing was swept."""
+    return one.point[0] if one.point else ""
 
 
 def _label(one: Trial, keys: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hil import tasks
 from hil.systems.multicell import fisher
 from hil.systems.multicell.figures import FIGURES, alone, beams, convergence, lengths, sets, trade
 from hil.systems.multicell.figures.schemes import SCHEMES, common, designed, drop
@@ -201,3 +202,16 @@ def test_a_drawing_has_labels_with_units(figure: str) -> None:
 def test_an_infeasible_target_is_an_answer() -> None:
     found = trade.work({**SMALL, "drop": 0, "users": 3, "transmit": 2, "scheme": "CBF-BLP", "target_db": 30.0}, np.random.SeedSequence(0))
     assert found["feasible"] is False and found["achievable_db"] < 30.0
+
+
+@pytest.mark.slow
+def test_a_cluster_computes_what_this_machine_does() -> None:
+    """To the last digit; the time it took is all that differs."""
+    distributed = pytest.importorskip("distributed")
+    small = {**SMALL, "users": 2, "delta": 0.0, "target_db": 10.0}
+    asked = [{**small, "drop": number, "kind": kind} for number in (0, 1) for kind in ("single cell", "CBF-BLP")]
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50) as made:
+        there = tasks.run(alone.work, asked, seed=0, engine=tasks.engine(made.scheduler_address.replace("tcp://", "dask://")))
+    here = tasks.run(alone.work, asked, seed=0, engine=tasks.LocalProcesses(2))
+    timeless = lambda outcomes: [{name: value for name, value in one.result.items() if name != "took_s"} for one in outcomes]
+    assert timeless(there) == timeless(here)
