@@ -224,7 +224,7 @@ def _sizes() -> Iterator[tuple[str, int, str, float, int, str]]:
     grid = [("transmit", "antennas", n) for n in (6, 10, 16, 24, 32)] + [("stations", "cells", n) for n in (2, 3, 4)]
     grid += [("users", "users a cell", n) for n in (1, 2, 3, 4)] + [("length", "symbols", n) for n in (4, 8, 16, 32, 64)]
     for key, over, n in grid:
-        given = {"transmit": 16 if key in ("stations", "users") else 6, "length": 16, "csi_set": "stacked", key: n}
+        given = {"transmit": 8 if key == "users" else 6, "length": 16, "csi_set": "stacked", key: n}
         problem = draw(np.random.default_rng(0), **given).with_payload(np.random.default_rng(1000))
         for mode, kind in (("comp", "slp"), ("cbf", "slp")) if key == "length" else (("comp", "blp"), ("cbf", "blp"), ("comp", "slp")):
             made, took = timed(lambda m=mode, k=kind, p=problem: design(p, m, k, asked=10.0, rng=np.random.default_rng(0)))
