@@ -6,7 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hil.records import Run, files, read
-from hil.report import clocks, gain, knowledge, motion, page, place, promise, rail, sets, signal, spent, study, target
+from hil.report import (
+    angles,
+    clocks,
+    cooperation,
+    gain,
+    ground,
+    knowledge,
+    motion,
+    page,
+    phases,
+    place,
+    promise,
+    rail,
+    sets,
+    signal,
+    spent,
+    study,
+    target,
+)  # fmt: skip
 from hil.report.facts import Facts, Round, facts, gain_split
 
 __all__ = ["Facts", "Round", "facts", "figures", "gain_split", "render"]
@@ -20,16 +38,22 @@ _DRAWN: dict[str, Callable[[Run, Facts], tuple[bytes, str] | None]] = {
     "knowledge": knowledge.draw,
     "sets": sets.draw,
     "clocks": clocks.draw,
+    "phases": phases.draw,
     "target": target.draw,
     "motion": motion.draw,
     "time": spent.draw,
+}
+_OF_CELLS: dict[str, Callable[[Run, Facts], tuple[bytes, str] | None]] = {
+    "place": ground.draw,
+    "gain": cooperation.draw,
+    "target": angles.draw,
 }
 
 
 def figures(run: Run) -> dict[str, tuple[bytes, str]]:
     """Each figure as (SVG, the finding it states); those for which the run recorded nothing are left out. Needs matplotlib."""
     found = facts(run)
-    drawn = {name: draw(run, found) for name, draw in _DRAWN.items()}
+    drawn = {name: draw(run, found) for name, draw in (_DRAWN | (_OF_CELLS if run.scenario.get("cell") else {})).items()}
     return {name: one for name, one in drawn.items() if one is not None}
 
 

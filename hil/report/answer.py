@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from hil.records import Run
-from hil.report import look
-from hil.report.facts import Facts, Round, counted, ending, medium, number, promise_kept
+from hil.report import cooperation, look
+from hil.report.facts import Facts, Round, blind, counted, ending, medium, number, promise_kept
 from hil.report.flags import flags
 from hil.report.table import table
 
 _FINISHED = ("converged", "limit")
+_MODE = {"cbf": "CBF", "comp": "CoMP"}
+_SUMMARY = "Worst user and block, dB. Every row is in results.csv, by user."
+_GAVE_WAY = " Gave way: base stations could not be trusted to send together, so each served its own users alone (CBF)."
 
 
 def answer(run: Run, found: Facts) -> str:
@@ -34,12 +37,14 @@ def sentences(run: Run, found: Facts, raised: list[str]) -> list[str]:
     final = found.final
     if final is None:
         return ["No round was measured: there is nothing to report yet.", where]
+    if run.scenario.get("cell"):
+        return [*cooperation.sentences(run, found, final), _believe(found, final, raised), where]
     return [_worked(run, found, final), _by_how_much(found, final), _believe(found, final, raised), where]
 
 
 def _beside(found: Facts) -> list[Round]:
     """What the design must beat: the other designs measured, but not the nominal one, whose lead is what robustness costs."""
-    entries = [found.last(name) for name in found.baselines if name != "nominal"]
+    entries = [found.last(name) for name in found.baselines if not blind(name)]
     return sorted((entry for entry in entries if entry is not None), key=lambda entry: -entry.measured)
 
 
@@ -102,22 +107,39 @@ def _capital(text: str) -> str:
 def _summary(found: Facts) -> str:
     if not found.rounds:
         return ""
-    head = ["round", "design", "promised", "predicted", "measured", "bound", "worst<br>user", "target, m (CRLB)", "EVM", "moved", "took", "promise"]
+    unit = "\N{DEGREE SIGN}" if found.angles else "m"
+    head = ["round", "design", "promised", "predicted", "measured", "bound", "worst<br>user", f"target, {unit} (CRLB)", "EVM", "moved", "took",
+            "promise"]  # fmt: skip
+    several = any(entry.mode for entry in found.rounds)  # cells: nothing moves, and who sends what is decided
+    if several:
+        head[9] = "sent as"
     rows = []
     for entry in found.rounds:
-        target = f"{number(entry.target_error, 2)} ({number(entry.target_crlb, 2)})" if not math.isnan(entry.target_crlb) else "-"
         moved = f"{entry.moved:.0f}/{entry.movable:.0f}" if not math.isnan(entry.moved + entry.movable) else "-"
+        if several:
+            moved = _MODE.get(entry.mode, escape(entry.mode)) + " (gave way)" * entry.gave_way
         kept = {None: "-", True: "kept", False: f"BROKEN {number(entry.shortfall)}"}[entry.kept]
         kind = " ".join(name for name, on in (("final", entry is found.final), ("broken", entry.kept is False)) if on)
         solid = "transparent" if entry.designer in look.HOLLOW else look.hue(entry.designer)
         swatch = f'<span class="swatch" style="border-color:{look.hue(entry.designer)};background:{solid}"></span>'
         cells = [
             str(entry.number), swatch + escape(entry.designer), number(entry.promised), number(entry.predicted), number(entry.measured),
-            number(entry.bound), escape(entry.user), target, "-" if math.isnan(entry.evm) else f"{100 * entry.evm:.0f} %", moved,
+            number(entry.bound), escape(entry.user), _target(entry), "-" if math.isnan(entry.evm) else f"{100 * entry.evm:.0f} %", moved,
             number(entry.took, 1, " s"), kept,
         ]  # fmt: skip
         rows.append((kind, cells))
-    return table(head, rows, "Worst user and block, dB. Every row is in results.csv, by user.", left=(1, 6))
+    return table(head, rows, _SUMMARY + _GAVE_WAY * any(entry.gave_way for entry in found.rounds), left=(1, 6))
+
+
+def _target(entry: Round) -> str:
+    """Error and bound; of angles that of the target that was told worst, and how many are below threshold."""
+    angle = entry.angle
+    if angle is None:
+        return f"{number(entry.target_error, 2)} ({number(entry.target_crlb, 2)})" if not math.isnan(entry.target_crlb) else "-"
+    unsure = sum(not one.sure for one in entry.angles)
+    if unsure == len(entry.angles):
+        return "below threshold"
+    return f"{number(abs(angle.error), 2)} ({number(angle.bound, 2)})" + (f", {unsure} unsure" if unsure else "")
 
 
 def _verdict(run: Run) -> str:

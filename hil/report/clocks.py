@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RADIAN = 0.1  # of phase: a push is coherent while it stands
+MOST_LINKS = 12  # panels
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +68,33 @@ def finding(found: dict[str, list[Reading]], carrier: float) -> str:
 
 
 def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
-    """The figure as SVG and its finding; a panel per link, four at most. None when no offset was recorded."""
+    """The figure as SVG and its finding; a panel per link, twelve at most. None when no offset was recorded."""
     every = tracks(run)
     if not every:
         return None
     carrier = float(run.scenario.get("signal", {}).get("carrier_hz", 3.5e9))
-    shown = list(every.items())[:4]
+    shown = list(every.items())[:MOST_LINKS]
     expected = tracks(run, "clock track")
-    with look.figure(2.3) as fig:
+    narrow = len(shown) > 4
+    columns = 3 if narrow else len(shown)
+    lines = -(-len(shown) // columns)
+    foot, head = 0.437, 0.39 if narrow else 0.253  # inches below and above a panel
+    height = 2.3 if not narrow else 0.55 + 1.55 * lines
+    with look.figure(height) as fig:
         says = finding(every, carrier)
         top = look.title(fig, says)
-        for column, (link, readings) in enumerate(shown):
-            axes = fig.add_axes((0.085 + column * 0.915 / len(shown), 0.19, 0.915 / len(shown) - 0.055, top - 0.30))
+        wide, each = 0.915 / columns, (top * height - 0.13 * narrow) / lines
+        for place, (link, readings) in enumerate(shown):
+            line, column = divmod(place, columns)
+            bottom = (lines - 1 - line) * each + foot
+            axes = fig.add_axes((0.085 + column * wide, bottom / height, wide - 0.055, (each - foot - head) / height))
             _track(axes, readings, expected.get(link, []))
             middle = float(np.mean([one.hertz for one in readings]))
-            look.panel_title(axes, f"{link}: {number(middle)} Hz, {number(middle / carrier * 1e6, 3)} ppm")
-            grey = "; grey: where its track expected it, 95 %" if link in expected and column == 0 else ""
-            axes.set_xlabel("s on the run's clock" + grey, labelpad=1.0)
+            apart = "\n" if narrow else " "
+            look.panel_title(axes, f"{link}:{apart}{number(middle)} Hz, {number(middle / carrier * 1e6, 3)} ppm")
+            if line == lines - 1 or place + columns >= len(shown):
+                grey = "; grey: where its track expected it, 95 %" if not narrow and link in expected and column == 0 else ""
+                axes.set_xlabel("s on the run's clock" + grey, labelpad=1.0)
             if column == 0:
                 axes.set_ylabel("Hz off the mean")
         return look.svg(fig, "clocks"), says

@@ -15,8 +15,25 @@ NONE = math.nan
 
 
 @dataclass(frozen=True, slots=True)
+class Angle:
+    """One cell's target as a round heard it. Degrees; NaN where nobody knows. bound: at the waveform sent; designed: at the one designed, with
+    the echoes then believed. sure: above threshold."""
+
+    cell: str
+    error: float
+    std: float
+    bound: float
+    designed: float
+    sure: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """One round of one designer, at its worst user. dB; NaN where there is no such number. shortfall: 0 when the promise stands."""
+    """One round of one designer, at its worst user. dB; NaN where there is no such number. shortfall: 0 when the promise stands.
+
+    mode: of several cells, cbf or comp, as it was sent; gave_way: base stations were to send together, and did not. errors, symbols: of the
+    payload, all users.
+    """
 
     number: int
     designer: str
@@ -34,6 +51,17 @@ class Round:
     moved: float
     movable: float
     took: float
+    mode: str = ""
+    gave_way: bool = False
+    angles: tuple[Angle, ...] = ()
+    errors: float = NONE
+    symbols: float = NONE
+
+    @property
+    def angle(self) -> Angle | None:
+        """The target that was told worst, of those above threshold where there are any."""
+        said = [angle for angle in self.angles if angle.sure] or list(self.angles)
+        return max(said, key=lambda angle: -1.0 if math.isnan(angle.error) else abs(angle.error), default=None)
 
     @property
     def kept(self) -> bool | None:
@@ -48,6 +76,11 @@ class Facts:
     rounds: tuple[Round, ...]
     designer: str
     baselines: tuple[str, ...]
+
+    @property
+    def angles(self) -> bool:
+        """Whether targets are told by their angles, not by their places."""
+        return any(entry.angles for entry in self.rounds)
 
     @property
     def designed(self) -> tuple[Round, ...]:
@@ -67,7 +100,8 @@ def facts(run: Run) -> Facts:
     """Worst user of each (round, designer) of results.csv: the smallest promised, predicted and measured over the users."""
     table = run.table()
     keys = list(dict.fromkeys(zip(map(int, table.get("round", [])), map(str, table.get("designer", [])))))
-    rounds = tuple(_round(table, number, designer) for number, designer in keys)
+    apart = {(event.get("round"), event.get("designer")) for event in run.of("warned", id="not-coherent")}
+    rounds = tuple(_round(table, number, designer, (number, designer) in apart) for number, designer in keys)
     started = (run.of("started") or [{}])[0]
     named = [entry.designer for entry in rounds if entry.number > 0]
     designer = named[-1] if named else started.get("designer") or (rounds[-1].designer if rounds else "")
@@ -75,7 +109,7 @@ def facts(run: Run) -> Facts:
     return Facts(rounds, designer, baselines)
 
 
-def _round(table: dict[str, NDArray[Any]], number: int, designer: str) -> Round:
+def _round(table: dict[str, NDArray[Any]], number: int, designer: str, gave_way: bool) -> Round:
     rows = np.flatnonzero((table["round"] == number) & (table["designer"].astype(str) == designer))
 
     def column(name: str) -> NDArray[np.float64]:
@@ -105,7 +139,25 @@ def _round(table: dict[str, NDArray[Any]], number: int, designer: str) -> Round:
         moved=_most(column("moved")),
         movable=_most(column("movable")),
         took=_most(column("took_s")),
+        mode=str(table["mode"][rows[0]]) if "mode" in table else "",
+        gave_way=gave_way,
+        angles=_angles(table, rows),
+        errors=_sum(column("symbol_errors")),
+        symbols=_sum(column("symbols")),
     )
+
+
+def _angles(table: dict[str, NDArray[Any]], rows: NDArray[np.intp]) -> tuple[Angle, ...]:
+    """One per cell whose angle was told: it stands beside each of the cell's users."""
+    found: dict[str, Angle] = {}
+    for row in rows if "angle_std_deg" in table else ():
+        error, std, bound, designed, sure = (
+            float(table[name][row]) if name in table else NONE
+            for name in ("angle_error_deg", "angle_std_deg", "angle_crlb_deg", "angle_promised_deg", "angle_trusted")
+        )
+        if not math.isnan(std):
+            found.setdefault(str(table["target"][row]), Angle(str(table["target"][row]), error, std, bound, designed, sure == 1.0))
+    return tuple(found.values())
 
 
 def _least(values: NDArray[np.float64]) -> float:
@@ -114,6 +166,29 @@ def _least(values: NDArray[np.float64]) -> float:
 
 def _most(values: NDArray[np.float64]) -> float:
     return float(np.nanmax(values)) if np.isfinite(values).any() else NONE
+
+
+def _sum(values: NDArray[np.float64]) -> float:
+    return float(np.nansum(values)) if np.isfinite(values).any() else NONE
+
+
+def blind(designer: str) -> bool:
+    """Whether it ignores what is uncertain: its lead over a robust one is what robustness costs."""
+    return designer == "nominal" or designer.startswith("nominal-")
+
+
+def difference(one: str, other: str) -> str:
+    """The one thing in which a design differs from another: cooperation, robustness or symbols; "" where it is none of these or several."""
+    first, second = (name.removeprefix("nominal-").partition("-") for name in (one, other))
+    if {first[0], second[0]} - {"comp", "cbf"}:
+        return ""
+    has = {
+        "cooperation": (first[0] == "comp", second[0] == "comp"),
+        "robustness": (not blind(one), not blind(other)),
+        "symbols": (first[2] == "slp", second[2] == "slp"),
+    }
+    apart = [name for name, (mine, its) in has.items() if mine != its]
+    return apart[0] if len(apart) == 1 and has[apart[0]][0] else ""
 
 
 # ---- sentences

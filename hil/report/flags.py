@@ -54,7 +54,8 @@ def _captures(run: Run) -> list[str]:
 
 def _estimates(run: Run) -> list[str]:
     below = Counter(event["what"] for event in run.of("estimated") if event.get("above_threshold") is False)
-    below.update("target position" for event in run.of("measured") if event.get("target") and event["target"].get("above_threshold") is False)
+    targets = [event["target"] for event in run.of("measured") if event.get("target")]
+    below.update(f"target {'angle' if one.get('unit') == 'rad' else 'position'}" for one in targets if one.get("above_threshold") is False)
     said = [f"Below threshold, used in no set: {', '.join(f'{what} ({count})' for what, count in below.items())}."] if below else []
     points = [bool(inside) for rail in rails(run) for inside in rail.sounded.within]
     if points and sum(points) < TRUSTED * len(points):

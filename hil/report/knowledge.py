@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from hil.records import Run
 from hil.report import look
+from hil.report.angles import bearings
 from hil.report.facts import Facts, counted
 from hil.report.rail import rails
 from hil.report.target import fixes
@@ -47,7 +49,7 @@ def kinds(run: Run) -> list[Kind]:
             kind.ratio.append((float(ratio), sure))
         if isinstance(event.get("residual_test"), (int, float)):
             kind.test.append((float(event["residual_test"]), sure))
-    return [kind for kind in [*found.values(), _target(run), _rails(run)] if kind.shown]
+    return [kind for kind in [*found.values(), _target(run), _angle(run), _rails(run)] if kind.shown]
 
 
 def ratios(std: Any, bound: Any) -> NDArray[np.float64]:
@@ -73,6 +75,18 @@ def _target(run: Run) -> Kind:
             kind.error.append((fix.error / fix.std, fix.sure))
         if fix.within is not None and fix.sure:
             judged.append(fix.within)
+    kind.within = (sum(judged), len(judged))
+    return kind
+
+
+def _angle(run: Run) -> Kind:
+    kind = Kind("target angle")
+    for fix in bearings(run):
+        if not math.isnan(fix.std + fix.crlb):
+            kind.ratio.append((fix.std / fix.crlb, fix.sure))
+        if not math.isnan(fix.std + fix.error):
+            kind.error.append((abs(fix.error) / fix.std, fix.sure))
+    judged = [fix.within for fix in bearings(run) if fix.within is not None and fix.sure]
     kind.within = (sum(judged), len(judged))
     return kind
 
@@ -123,7 +137,7 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
             _column(axes, lines, name)
             axes.set_xlabel(label, labelpad=1.0)
             look.panel_title(axes, title)
-            axes.set_yticks(range(len(lines)), [kind.what for kind in lines] if index == 0 else [""] * len(lines))
+            axes.set_yticks(range(len(lines)), [textwrap.fill(kind.what, 19) for kind in lines] if index == 0 else [""] * len(lines))
         return look.svg(fig, "knowledge"), says
 
 

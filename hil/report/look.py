@@ -23,10 +23,20 @@ HUES = {  # Okabe and Ito
     "fixed": "#CC79A7",
     "fixed-rzf": "#CC79A7",
     "learned": "#D55E00",
+    "comp-blp": "#0072B2",
+    "comp-slp": "#0072B2",
+    "cbf-blp": "#009E73",
+    "cbf-slp": "#009E73",
+    "nominal-comp-blp": "#E69F00",
+    "nominal-comp-slp": "#E69F00",
+    "nominal-cbf-blp": "#CC79A7",
+    "nominal-cbf-slp": "#CC79A7",
 }
 _OTHER_HUES = ("#56B4E9", "#D55E00", "#7A5C00", "#000000")
-MARKERS = {"robust": "o", "nominal": "D", "sparse": "^", "fixed": "s", "fixed-rzf": "s", "learned": "v"}
-HOLLOW = {"fixed-rzf"}  # the half-wave array's other design: same hue, open marker
+MARKERS = {"robust": "o", "nominal": "D", "sparse": "^", "fixed": "s", "fixed-rzf": "s", "learned": "v",
+           "comp-blp": "o", "comp-slp": "o", "cbf-blp": "^", "cbf-slp": "^", "nominal-comp-blp": "D", "nominal-comp-slp": "D",
+           "nominal-cbf-blp": "s", "nominal-cbf-slp": "s"}  # fmt: skip
+HOLLOW = {"fixed-rzf", "comp-slp", "cbf-slp", "nominal-comp-slp", "nominal-cbf-slp"}  # another design of the same kind: same hue, open marker
 
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -65,9 +75,9 @@ def hue(designer: str) -> str:
 
 
 def short(designer: str) -> str:
-    """A designer's name as it fits beside a figure: without its module, 14 letters at most."""
+    """A designer's name as it fits beside a figure: without its module, 16 letters at most."""
     name = designer.rpartition(":")[2]
-    return name if len(name) <= 14 else f"{name[:13]}\N{HORIZONTAL ELLIPSIS}"
+    return name if len(name) <= 16 else f"{name[:15]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def marker(designer: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.errors import HilError
 from hil.records import Run
 from hil.report import look
 from hil.report.facts import NONE, Facts
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_ROWS = 9  # designs shown
-WORDS = {"noise": "noise", "moving": "what moves in the room"}
+_MOST_LINKS = 12  # panels
+WORDS = {"noise": "noise", "moving": "what moves in the room", "phase": "phases between stations"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +33,44 @@ class Ball:
 
 
 def balls(run: Run) -> list[Ball]:
-    """`bounded` channels of pushed designs over the channel's own norm, root of elements times mean power; links without one are left out."""
-    elements = {array["name"]: int(array.get("elements", 1)) for array in run.scenario.get("array", [])}
-    power = {
-        (event["round"], event.get("designer"), event["of"]): float(event["value"])
-        for event in run.of("estimated", what="channel")
-        if isinstance(event.get("value"), (int, float)) and event.get("unit") == "power gain"
-    }
+    """`bounded` channels of pushed designs over the channel's own norm; links without one are left out."""
+    norms = _norms(run) | _norms_of_cells(run)
     found: dict[tuple[Any, ...], Ball] = {}
     for event in run.of("bounded", what="channel"):
         key = (event["round"], event.get("designer"), event["of"])
-        count = elements.get(event["of"].split("-")[0])
-        if not power.get(key) or count is None:
+        norm = norms.get(key)
+        if not norm:
             continue
-        norm = math.sqrt(count * power[key])
         label = look.short(str(event.get("designer") or "")) if event["round"] == 0 else str(event["round"])
         parts = {name: float(value) / norm for name, value in (event.get("parts") or {}).items()}
         least = event.get("bound_size")
         found[key] = Ball(event["of"], label, _mean(event["size"]) / norm, parts, NONE if least is None else _mean(least) / norm)
     return list(found.values())
+
+
+def _norms(run: Run) -> dict[tuple[Any, ...], float]:
+    """(round, designer, link) -> root of elements times mean power, where a link is an array and a user."""
+    elements = {array["name"]: int(array.get("elements", 1)) for array in run.scenario.get("array", [])}
+    return {
+        (event["round"], event.get("designer"), event["of"]): math.sqrt(elements[event["of"].split("-")[0]] * float(event["value"]))
+        for event in run.of("estimated", what="channel")
+        if isinstance(event.get("value"), (int, float)) and event.get("unit") == "power gain" and event["of"].split("-")[0] in elements
+    }
+
+
+def _norms_of_cells(run: Run) -> dict[tuple[Any, ...], float]:
+    """The same where a link is a cell's base station and a user: of the channel that the design rests on."""
+    cells, users = ([one["name"] for one in run.scenario.get(kind, [])] for kind in ("cell", "user"))
+    found: dict[tuple[Any, ...], float] = {}
+    for event in run.of("designed") if cells else ():
+        try:
+            channel = run.design_arrays(event["round"], event["designer"]).get("channel")
+        except (HilError, OSError):
+            continue
+        if channel is not None and channel.shape[:2] == (len(cells), len(users)):  # (station, user, tone, 1, antenna)
+            norms = np.sqrt(np.mean(np.sum(np.abs(channel) ** 2, axis=-1), axis=(-2, -1)))
+            found |= {(event["round"], event["designer"], f"{n}-{u}"): float(norms[i, j]) for i, n in enumerate(cells) for j, u in enumerate(users)}
+    return found
 
 
 def _mean(values: Any) -> float:
@@ -74,19 +95,25 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
     every = balls(run)
     if not every:
         return None
-    links = list(dict.fromkeys(ball.link for ball in every))[:4]
+    links = list(dict.fromkeys(ball.link for ball in every))[:_MOST_LINKS]
+    columns = min(len(links), 4)
+    lines = -(-len(links) // columns)
     labels = list(dict.fromkeys(ball.label for ball in every))
     if len(labels) > _MOST_ROWS:  # baselines, the first and the last round and some between
         labels = [labels[i] for i in sorted(set(np.linspace(0, len(labels) - 1, _MOST_ROWS).round().astype(int)))]
     names = list(dict.fromkeys(name for ball in every for name in ball.parts)) or ["all of it"]
-    height = 1.25 + 0.21 * len(labels)
+    each = 0.21 * len(labels) + 0.33
+    height = 0.92 + each + (each + 0.24) * (lines - 1)
     with look.figure(height) as fig:
         says = finding(every)
         top = look.title(fig, says)
-        base, tall = 0.42 / height, top - (0.42 + 0.50) / height
+        room = 0.24 / height
+        base, tall = 0.42 / height, (top - (0.42 + 0.50) / height - (lines - 1) * room) / lines
         widest = 105.0 * max(ball.size for ball in every)
-        for column, link in enumerate(links):
-            axes = fig.add_axes((0.105 + column * 0.89 / len(links), base, 0.89 / len(links) - 0.03, tall))
+        for place, link in enumerate(links):
+            line, column = divmod(place, columns)
+            bottom = base + (lines - 1 - line) * (tall + room)
+            axes = fig.add_axes((0.105 + column * 0.89 / columns, bottom, 0.89 / columns - 0.03, tall))
             for ball in (one for one in every if one.link == link and one.label in labels):
                 _ball(axes, ball, labels.index(ball.label), names)
             axes.set_yticks(range(len(labels)), labels if column == 0 else [""] * len(labels))
@@ -94,7 +121,10 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
             axes.set_xlim(0.0, widest)
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="y", visible=False)
-            axes.set_xlabel("radius, % of channel", labelpad=1.0)
+            if place + columns >= len(links):
+                axes.set_xlabel("radius, % of channel", labelpad=1.0)
+            else:
+                axes.set_xticklabels([])
             look.panel_title(axes, link)
         _legend(fig, names, every, top)
         return look.svg(fig, "sets"), says

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEGMENT = 512  # samples of a spectrum's segment: a tone's width at 15.36 MS/s
-MOST_USERS = 4
+MOST_USERS = 12
+_MHZ = ("MHz from the carrier", "MHz")
+_COLUMNS = 6  # users side by side; above _WIDE of them panels are small and say less
+_WIDE = 3
 EVM = (
     "EVM: rms error over rms reference of the payload's known symbols (data-aided), after one complex gain per tone, fitted over the whole "
     "payload, and each symbol's common phase; nothing else is equalised."
@@ -177,21 +180,40 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
     points = any(len(one.points) for one in shown)
     blocks = any(one.event.get("blocks_db") for one in shown)
     spectra = any(one.spectrum is not None for one in shown)
-    rows = [(1.75, spectra, _density), (1.15, blocks, _blocks), (1.75, points, _constellation)]  # inches
-    height = 0.50 + sum(tall + 0.66 for tall, there, _ in rows if there)
+    columns = min(len(shown), _COLUMNS)
+    small = columns > _WIDE
+    tall_each = (1.45, 1.0, 0.90) if small else (1.75, 1.15, 1.75)  # inches
+    rows = [(tall, panel) for tall, there, panel in zip(tall_each, (spectra, blocks, points), (_density, _blocks, _constellation)) if there]
+    lines = -(-len(shown) // columns)
+    height = 0.50 + lines * sum(tall + 0.66 for tall, _ in rows)
     with look.figure(height) as fig:
         says = finding(everybody)
+        if len(everybody) > len(shown):
+            says += f"; {len(shown)} of {len(everybody)} users are shown"
         top = (look.title(fig, says) - 1.0) * height + height
         limits = _limits(shown)
-        for tall, there, panel in rows:
-            if not there:
-                continue
-            for column, one in enumerate(shown):
-                left, width = 0.085 + column * 0.915 / len(shown), 0.915 / len(shown) - 0.045 - 0.02 * (len(shown) < 3)
-                axes = fig.add_axes((left, (top - tall - 0.26) / height, width, tall / height))
-                panel(fig, axes, run, one, column, limits)
-            top -= tall + 0.66
+        for line in range(lines):
+            some = shown[line * columns : (line + 1) * columns]
+            for tall, panel in rows:
+                panels = []
+                for column, one in enumerate(some):
+                    left, width = 0.085 + column * 0.915 / columns, 0.915 / columns - (0.022 if small else 0.045) - 0.02 * (columns < 3)
+                    axes = fig.add_axes((left, (top - tall - 0.26) / height, width, tall / height))
+                    panel(fig, axes, run, one, column, limits, small)
+                    panels.append(axes)
+                if small:
+                    _alike(panels)
+                top -= tall + 0.66
         return look.svg(fig, "signal"), says
+
+
+def _alike(panels: list[Axes]) -> None:
+    """One scale for a row, written at its left end."""
+    low, high = (pick(axes.get_ylim()[side] for axes in panels) for side, pick in enumerate((min, max)))
+    for column, axes in enumerate(panels):
+        axes.set_ylim(low, high)
+        if column:
+            axes.set_yticklabels([])
 
 
 def _limits(shown: list[Heard]) -> tuple[float, float]:
@@ -201,8 +223,8 @@ def _limits(shown: list[Heard]) -> tuple[float, float]:
     return (min(values) - 3.0, max(values) + 4.0) if values else (0.0, 1.0)
 
 
-def _density(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float]) -> None:
-    look.panel_title(axes, f"{one.user}: received, {look.short(one.designer)}")
+def _density(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float], small: bool) -> None:
+    look.panel_title(axes, f"{one.user}: received" if small else f"{one.user}: received, {look.short(one.designer)}")
     if one.spectrum is None:
         axes.text(0.5, 0.5, "capture not in this folder", transform=axes.transAxes, ha="center", color=look.SOFT)
         return
@@ -212,7 +234,7 @@ def _density(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits:
     if one.silence is not None and one.silence.unit == one.spectrum.unit:
         axes.plot(one.silence.hertz / 1e6, one.silence.db, color=look.SOFT, lw=0.8, zorder=2)
         axes.annotate(
-            "silence",
+            "silence" if not small or not column else "",
             (-0.5 * half / 1e6, float(np.median(one.silence.db))),
             xytext=(0, 5),
             textcoords="offset points",
@@ -220,20 +242,21 @@ def _density(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits:
             fontsize=8,
             ha="center",
         )
-    axes.annotate("used band", (0.0, limits[1]), xytext=(0, -2), textcoords="offset points", color=look.SOFT, fontsize=8, ha="center", va="top")
+    if not small:
+        axes.annotate("used band", (0.0, limits[1]), xytext=(0, -2), textcoords="offset points", color=look.SOFT, fontsize=8, ha="center", va="top")
     for place, value, align, inwards in ((-end, one.acpr[0], "left", 2), (end, one.acpr[1], "right", -2)):
         where = {"xytext": (inwards, -2), "textcoords": "offset points", "ha": align, "va": "top"}
-        axes.annotate(f"{number(value)} dB", (place / 1e6, limits[1]), fontsize=8, fontweight="bold", **where)
+        axes.annotate(number(value) + " dB" * (not small), (place / 1e6, limits[1]), fontsize=7.5 if small else 8, fontweight="bold", **where)
     axes.set_xlim(-end / 1e6, end / 1e6)
     axes.set_ylim(*limits)
-    axes.set_xlabel("MHz from the carrier", labelpad=1.0)
+    axes.set_xlabel(_MHZ[small], labelpad=1.0)
     if column:
         axes.set_yticklabels([])
     else:
         axes.set_ylabel(f"{one.spectrum.unit}/Hz", labelpad=2.0)
 
 
-def _blocks(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float]) -> None:
+def _blocks(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float], small: bool) -> None:
     """SINR of each block: measured with 95 % bars, the user's promise stepped and predicted thin."""
     values = np.asarray(one.event.get("blocks_db") or [], float)
     spread = np.asarray(one.event.get("blocks_std_db") or np.zeros(len(values)), float)
@@ -244,6 +267,8 @@ def _blocks(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: 
     for key, style in (("promised_db", {"lw": 1.8}), ("predicted_db", {"lw": 0.8})):
         if one.event.get(key) is not None:
             axes.axhline(float(one.event[key]), color=colour, zorder=2, **style)
+            if small and column:
+                continue
             word = key.removesuffix("_db")
             where = {"va": "top", "xytext": (0, -2)} if word == "promised" else {"va": "bottom", "xytext": (0, 1)}
             axes.annotate(
@@ -258,14 +283,14 @@ def _blocks(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: 
                 **where,
             )
     axes.margins(y=0.25)
-    axes.set_xlabel("MHz from the carrier", labelpad=1.0)
-    look.panel_title(axes, f"{one.user}: SINR per block")
+    axes.set_xlabel(_MHZ[small], labelpad=1.0)
+    look.panel_title(axes, f"{one.user}: blocks" if small else f"{one.user}: SINR per block")
     if column == 0:
         axes.set_ylabel("SINR, dB", labelpad=2.0)
 
 
-def _constellation(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float]) -> None:
-    """At the left of its column, words at the right."""
+def _constellation(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, limits: tuple[float, float], small: bool) -> None:
+    """At the left of its column, words at the right where there is room."""
     box = axes.get_position()
     height = fig.get_size_inches()[1]
     side = min(box.height * height, box.width * look.WIDTH)
@@ -277,10 +302,11 @@ def _constellation(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, l
     axes.set_ylim(-reach, reach)
     axes.set_xticks((-1, 0, 1))
     axes.set_yticks((-1, 0, 1))
-    axes.set_xlabel("I, of the rms symbol", labelpad=1.0)
+    axes.set_xlabel("I" if small else "I, of the rms symbol", labelpad=1.0)
     if column == 0:
-        axes.set_ylabel("Q, of the rms symbol", labelpad=1.0)
-    look.panel_title(axes, f"{one.user}: {run.scenario.get('signal', {}).get('modulation', 'payload')}")
+        axes.set_ylabel("Q" if small else "Q, of the rms symbol", labelpad=1.0)
+    modulation = run.scenario.get("signal", {}).get("modulation", "payload")
+    look.panel_title(axes, f"{one.user}: EVM {100 * one.evm:.0f} %" if small and one.evm > 0 else f"{one.user}: {modulation}")
     bits, errors = one.event.get("bits"), one.event.get("bit_errors")
     lines = [f"EVM {100 * one.evm:.1f} %", f"  = {number(20 * math.log10(one.evm))} dB"] if one.evm > 0 else []
     lines += [f"{errors} bit errors", f"  in {bits:,}".replace(",", "\N{THIN SPACE}")] if bits else []
