@@ -142,7 +142,16 @@ def test_means_are_over_drops_that_all_schemes_have() -> None:
     results = made(GOOD, REACH)
     results[0][1].update(feasible=False)  # CBF-BLP at 0 dB in the first drop
     results[4][1]["rcrb_deg"] = 99.0  # CoMP-BLP there
-    assert common(results, target_db=0.0) == {1} and FIGURES["6"].table(results).rows[1][1] == "0.500"
+    table = FIGURES["6"].table(results)
+    assert common(results, target_db=0.0) == {1} and table.rows[1][1] == "0.500" and table.rows[-1][1:] == ["1", "2", "2", "2"]
+    assert table.rows[0][4] == "-" and table.rows[1][4] == "0.800"  # at 30 dB only multipoint is left
+
+
+def test_an_order_that_cannot_be_seen_does_not_hold() -> None:
+    results = [(asked, {"feasible": asked["target_db"] < 10.0, "rcrb_deg": 1.0}) for asked, _ in made(GOOD, REACH)]
+    assert held("7", results)["CoMP-SLP is the most accurate, CBF-BLP the least"] is False
+    two = [(asked, one if asked["target_db"] < 10.0 or "CoMP" in asked["scheme"] else {"feasible": False}) for asked, one in made(GOOD, REACH)]
+    assert held("7", two)["CoMP-SLP is the most accurate, CBF-BLP the least"] is True
 
 
 def test_drawn_errors_are_no_proof() -> None:
