@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from hil.commands.outcome import beside, chained, promise, step
+from hil.commands.rows import HEADER, NAME, Angle, Row, number
 from hil.commands.streams import Streams
 from hil.scenario import Scenario
 from hil.testbed import Testbed
 
-HEADER = "round  design     promised predicted measured  bound   worst user, dB; target error (CRLB), m   EVM   moved    took"
 _BAR = 20  # characters
-_WORSE = {"sparse": "fixed", "fixed": "fixed-rzf"}
-_WHY = {"sparse": "need motion", "fixed": "only a wider array", "fixed-rzf": "only a better precoder"}
-
-
-@dataclass
-class Row:
-    """One design that was pushed and measured: the four numbers of the worst user (dB), and what else a line shows."""
-
-    round: int
-    designer: str
-    promised: float | None = None
-    predicted: float | None = None
-    measured: float | None = None
-    bound: float | None = None
-    kept: bool | None = None
-    evm: float | None = None
-    error: float | None = None
-    crlb: float | None = None
-    moved: int = 0
-    movable: int = 0
-    distance: float = 0.0
-    began: float = 0.0
-    took: float = 0.0
-    infeasible: bool = False
-
-    @property
-    def line(self) -> str:
-        """Aligned under HEADER."""
-        target = "" if self.crlb is None else f"{'-' if self.error is None else f'{self.error:.2f}'} ({self.crlb:.2f})"
-        evm = "-" if self.evm is None else f"{100 * self.evm:.0f} %"
-        moved = "-" if not self.moved else f"{1e3 * self.distance:.1f} mm" if self.movable == 1 else f"{self.moved}/{self.movable}"
-        numbers = f"{_number(self.promised):>8}{_number(self.predicted):>10}{_number(self.measured):>9}{_number(self.bound):>7}"
-        remark, took = "   infeasible" if self.infeasible else "", max(5, 8 - max(0, len(moved) - 3))
-        return f"{self.round:>5}  {self.designer:<11}{numbers}   {target:<35}{evm:>8}   {moved:^3}{self.took:>{took}.1f} s{remark}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
 
 
 @dataclass
@@ -74,6 +38,9 @@ class RoundsView:
     _recorded: int = 0
     _began: float = 0.0
     _header: bool = False
+    _name: int = NAME
+    _moves: bool = True
+    _cells: bool = False
 
     # -- before ----------------------------------------------------------------------------------------------------------------------------
 
@@ -81,6 +48,9 @@ class RoundsView:
         """The lines before the first round."""
         self._stop_change_db = scenario.rounds.stop_change_db
         self._steps = 1 + len(scenario.design.baselines) + scenario.rounds.max
+        self._cells, self._moves = bool(scenario.cell), any(wire.moving for wire in testbed.wire)
+        if self._cells:
+            self._name = max(NAME, *(len(name) for name in (scenario.design.designer, *scenario.design.baselines)))
         clock = "virtual time" if depth == "process" else "wall time"
         self.where = " --air" if depth == "air" else ""
         self._line(f"run     {folder}      seed {seed}, {'over the air' if self.where else f'depth {depth}'}, {clock}")
@@ -125,13 +95,21 @@ class RoundsView:
         row = self._row(event)
         target = event.get("target")
         if isinstance(target, Mapping):
-            row.error, row.crlb = target.get("error"), target.get("crlb")
+            self._seen(row, target)
             return
         sinr, promised, upper = event.get("sinr_db"), event.get("promised_db"), event.get("upper_db")
         if sinr is not None and (row.measured is None or sinr < row.measured):
             row.measured, row.evm = sinr, event.get("evm")
         if promised is not None and upper is not None:
             row.kept = (row.kept is not False) and upper >= promised
+
+    def _seen(self, row: Row, target: Mapping[str, Any]) -> None:
+        """A target's fix: a place, or an angle of one target of several."""
+        if target.get("unit") != "rad":
+            row.error, row.crlb = target.get("error"), target.get("crlb")
+            return
+        error, bound = (None if target.get(key) is None else math.degrees(abs(target[key])) for key in ("error", "ideal"))
+        row.angles.append(Angle(error, bound, target.get("above_threshold") is not False))
 
     def _on_recorded(self, event: Mapping[str, Any]) -> None:
         what, number = event.get("what"), int(event.get("round") or 0)
@@ -156,6 +134,8 @@ class RoundsView:
         self.streams.status("")
 
     def _on_warned(self, event: Mapping[str, Any]) -> None:
+        if event.get("id") == "not-coherent":
+            self._row(event).gave_way = True
         self._line(f"warning[{event.get('id')}] {event.get('device') or ''} {event.get('message')}".replace("  ", " "))
 
     @property
@@ -173,9 +153,10 @@ class RoundsView:
                 self._line(remark)
             return
         if not self._header:
-            self._line(self.streams.paint(HEADER, "bold"))
+            unit, moved = "\N{DEGREE SIGN}" if self._cells else "m", "   moved" if self._moves else ""
+            self._line(self.streams.paint(HEADER.format(design=f"{'design':<{self._name}}", unit=unit, moved=moved), "bold"))
             self._header = True
-        self._line(row.line + (f"   {remark}" if remark else ""))
+        self._line(row.line(self._name, self._moves) + (f"   {remark}" if remark else ""))
 
     def _bar(self, number: int, designer: str, state: str) -> None:
         """How far it has come, on the line that is written over."""
@@ -198,50 +179,30 @@ class RoundsView:
         last = {row.designer: row for row in self.rows}
         rounds = [row for row in self.rows if row.round > 0]
         final = rounds[-1] if rounds else None
-        names = ([final.designer] if final else []) + [name for name in ("sparse", "fixed", "fixed-rzf") if name in last]
+        others = list(last) if self._cells else [name for name in ("sparse", "fixed", "fixed-rzf") if name in last]
+        names = list(dict.fromkeys([final.designer, *others] if final else others))
         width = max([10, *(len(name) + 1 for name in names)])
         lines = []
         for place, name in enumerate(names):
             row = last[name]
-            text = f"{name:<{width}}{_number(row.measured):>6} dB"
-            remark = _promise(rounds) if row is final else _step(last[names[place - 1]], row) if place else ""
+            text = f"{name:<{width}}{number(row.measured):>6} dB"
+            remark = self._remark(row, rounds, last[names[place - 1]] if place else None)
             lines.append(text + (f"   {remark}" if remark else ""))
-        return _chained(lines)
+        return chained(lines)
+
+    def _remark(self, row: Row, rounds: list[Row], above: Row | None) -> str:
+        final = rounds[-1] if rounds else None
+        if row is final:
+            return promise(rounds)
+        if above is None:
+            return ""
+        return beside(final, row) if self._cells else step(above, row)
 
     def result(self) -> dict[str, Any]:
         """The same for --json."""
         keys = ("round", "designer", "promised", "predicted", "measured", "bound", "kept", "evm", "moved", "movable", "took")
-        rows = [{key: getattr(row, key) for key in keys} for row in self.rows]
+        rows = [{key: getattr(row, key) for key in (*keys, *("gave_way",) * self._cells)} for row in self.rows]
         return {"ended": self.how, "unit": "dB", "rounds": rows}
-
-
-def _promise(rounds: list[Row]) -> str:
-    judged = [row for row in rounds if row.kept is not None]
-    facts = [f"promise kept in {sum(bool(row.kept) for row in judged)} of {len(judged)} rounds"] if judged else []
-    final = rounds[-1]
-    if final.bound is not None and final.promised is not None:
-        facts.append(f"the last {_number(max(final.bound - final.promised, 0.0))} dB below its bound")
-    return "; ".join(facts)
-
-
-def _step(better: Row, worse: Row) -> str:
-    """What the step from one line to the next is worth; negative where it did not pay."""
-    why = _WHY.get(worse.designer, "")
-    follows = better.round > 0 if worse.designer == "sparse" else _WORSE.get(better.designer) == worse.designer
-    if better.measured is None or worse.measured is None or not why or not follows:
-        return ""
-    return f"{better.measured - worse.measured:.1f} dB {why}"
-
-
-def _chained(lines: list[str]) -> list[str]:
-    """The steps as one sentence over several lines: so ... of the gain need motion ..., ... only ..., ... and ... only ..."""
-    steps = [index for index, line in enumerate(lines) if any(line.endswith(why) for why in _WHY.values())]
-    for order, index in enumerate(steps):
-        head, _, tail = lines[index].rpartition("   ")
-        tail = tail.replace("need motion", "of the gain need motion")
-        before = "so " if order == 0 else "... and " if index == steps[-1] else "... "
-        lines[index] = f"{head}   {before}{tail}{'' if index == steps[-1] else ' ...'}"
-    return lines
 
 
 def _short(value: Any) -> str:
@@ -250,7 +211,16 @@ def _short(value: Any) -> str:
 
 
 def bench_line(scenario: Scenario, testbed: Testbed) -> str:
-    """The bench in one line: 2 access points x 4 movable elements, 1 sensing array x 4, 2 users, 1 target, 3.5 GHz, 15.36 MS/s."""
+    """The bench in one line: 2 access points x 4 movable elements, 1 sensing array x 4, 2 users, 1 target, 3.5 GHz, 15.36 MS/s; of several
+    cells: 2 base stations x 6 + 10, 6 users in 2 cells, 2 targets, ..., elements that send and that listen.
+    """
+    signal = f"{scenario.signal.carrier_hz / 1e9:g} GHz, {scenario.signal.sample_rate_hz / 1e6:g} MS/s"
+    if scenario.cell:
+        elements = {array.name: array.elements for array in scenario.array}
+        sizes = [(elements[cell.transmit], elements[cell.receive]) for cell in scenario.cell]
+        parts = [f"{_counted(sizes.count(size), 'base station')} x {size[0]} + {size[1]}" for size in dict.fromkeys(sizes)]
+        parts += [f"{_counted(len(scenario.user), 'user')} in {_counted(len(sizes), 'cell')}", _counted(len(scenario.targets), "target"), signal]
+        return ", ".join(parts)
     parts = []
     for arrays, one, many in (
         (scenario.transmitters, "access point", "access points"),
@@ -260,9 +230,12 @@ def bench_line(scenario: Scenario, testbed: Testbed) -> str:
         for elements, moving in sorted(sizes, reverse=True):
             count = sum((array.elements, bool(testbed.wire_of(array.name).moving)) == (elements, moving) for array in arrays)
             parts.append(f"{count} {one if count == 1 else many} x {elements}{' movable elements' if moving else ''}")
-    parts.append(f"{len(scenario.user)} user{'' if len(scenario.user) == 1 else 's'}")
+    parts.append(_counted(len(scenario.user), "user"))
     if walking := len(scenario.targets):
-        parts.append(f"{walking} target{'' if walking == 1 else 's'}")
-    parts.append(f"{scenario.signal.carrier_hz / 1e9:g} GHz")
-    parts.append(f"{scenario.signal.sample_rate_hz / 1e6:g} MS/s")
+        parts.append(_counted(walking, "target"))
+    parts.append(signal)
     return ", ".join(parts)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

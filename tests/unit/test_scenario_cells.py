@@ -124,7 +124,7 @@ def test_a_board_of_several_chips() -> None:
 
 def test_the_bench_in_a_line() -> None:
     line = bench_line(scenario.parse(CELLS), testbed.parse(BENCH))
-    assert line == "2 access points x 6, 2 sensing arrays x 10, 6 users, 2 targets, 3.5 GHz, 3.84 MS/s"
+    assert line == "2 base stations x 6 + 10, 6 users in 2 cells, 2 targets, 3.5 GHz, 3.84 MS/s"
 
 
 def test_a_channel_has_one_wire_each_way() -> None:
