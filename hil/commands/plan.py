@@ -46,6 +46,8 @@ class Plan:
 def plan(bench: BenchFiles) -> Plan:
     """The plan of a whole run."""
     scenario, testbed = bench.scenario, bench.testbed
+    if scenario.cell:
+        return _of_cells(bench)
     visits = VISITS if any(wire.moving for wire in testbed.wire) else 1
     pushes = len(scenario.design.baselines) + scenario.rounds.max
     senders = len(scenario.transmitters)
@@ -67,6 +69,36 @@ def plan(bench: BenchFiles) -> Plan:
         air=air / rate,
         metres=moves * travel,
     )
+
+
+def _of_cells(bench: BenchFiles) -> Plan:
+    """Of several cells: nothing moves, users listen to every sounding, base stations to themselves for as long as a walk takes to be seen."""
+    from hil.loop.cells.carrier import USER_TURNS
+    from hil.loop.measuring import ECHO_S, USER_FRAMES
+    from hil.loop.sounding import FRAMES, IDLE_SAMPLES, LOOKS, Speaker
+
+    scenario, testbed = bench.scenario, bench.testbed
+    rate, pushes = scenario.signal.sample_rate_hz, len(scenario.design.baselines) + scenario.rounds.max
+    symbol = SYMBOL_S * rate
+    sending = [array for array in scenario.array if array.name in {cell.transmit for cell in scenario.cell}]
+    radios = {testbed.wire_of(array.name).radio for array in sending}
+    together = any(radios <= set(shared.radios) and shared.reference and shared.trigger for shared in testbed.shared)
+    speakers = [Speaker("stations", tuple(sending))] if together else [Speaker(array.name, (array,)) for array in sending]  # type: ignore[arg-type]
+    sounded = sum(FRAMES * speaker.symbols + 2 for speaker in speakers) * symbol
+    levelled = sum(speaker.symbols for speaker in speakers) * symbol
+    frame = (MEASURING_OVERHEAD + scenario.signal.payload_symbols) * symbol  # a single carrier's is shorter, and captured more often
+    turns = max(USER_FRAMES, USER_TURNS * (scenario.design.waveform == "single-carrier"))
+    user, station = min(turns * frame, ECHO_S * rate + frame) + 2 * symbol, ECHO_S * rate + frame
+    listening = {testbed.wire_of(array.name).radio for array in scenario.sensors}
+    channels = {wire.radio: testbed.capability(wire.radio).receive_channels for wire in testbed.wire}
+    samples = sum(
+        count * (levelled + IDLE_SAMPLES + pushes * (station if radio in listening else LOOKS * sounded + user)) for radio, count in channels.items()
+    )
+    air = levelled + pushes * (LOOKS * sounded + station)
+    return Plan(
+        devices=len(testbed.radio) + len(testbed.stage), rounds=scenario.rounds.max, seconds=pushes * COMPUTING_S + air / rate, bytes=4.0 * samples,
+        air=air / rate, metres=0.0,
+    )  # fmt: skip
 
 
 def _mean_move(bench: BenchFiles, wire: Wire) -> float:

@@ -55,12 +55,21 @@ class Speaker:
         """Places of the pilots' comb, the antennas' in front; nobody sends what is left over."""
         return next((places for places in COMBS if places >= self.antennas), self.antennas)
 
+    @property
+    def pilots(self) -> int:
+        """Symbols in which every antenna is sounded."""
+        return PILOTS if PILOTS % self.seats == 0 else 2 * self.seats
+
+    @property
+    def symbols(self) -> int:
+        """Of a frame."""
+        return max(SYMBOLS, self.pilots + 4)
+
     def frame(self, numerology: Numerology, device: int, version: int) -> SoundingFrame:
         """Every element at its cap."""
         power = np.concatenate([np.full(array.elements, array.element_power) for array in self.arrays])
-        pilots = PILOTS if PILOTS % self.seats == 0 else 2 * self.seats
         power = np.pad(power, (0, self.seats - self.antennas), mode="edge")
-        return SoundingFrame(numerology, device, version, self.seats, power, pilot_symbols=pilots, symbols=max(SYMBOLS, pilots + 4))
+        return SoundingFrame(numerology, device, version, self.seats, power, pilot_symbols=self.pilots, symbols=self.symbols)
 
     def parts(self, frame: SoundingFrame) -> dict[str, Part]:
         """Radio -> what it sends of a frame."""
