@@ -155,19 +155,20 @@ def commands_page() -> str:
 
 
 def errors_page() -> str:
-    """docs/errors.md: every id that the source can raise."""
+    """docs/errors.md: every id that the source can raise, or warn with."""
     out = io.StringIO()
     print("# Errors\n\n<!-- made by python -m docs.generate from the source -->\n", file=out)
     print(
         "An error is two lines: `error[id] FILE:LINE KEY: what`, and below it what was found, what is allowed, what to do.\n"
         "Devices and runs take the place of FILE:LINE. Where a text depends on the case, the part that does is `...`.\n"
-        "With `--json` the same is one object.\n",
+        "With `--json` the same is one object. Where no exit code is given it is a warning: `warning[id]`, and the run goes on.\n",
         file=out,
     )
     parents = ids.classes()
     print("| id | says | fix | exit | raised in |\n|---|---|---|---|---|", file=out)
     for name, one in ids.used().items():
-        codes = sorted({ids.EXIT.get(kind, ids.EXIT.get(parents.get(kind, ""), 3)) for kind in one.kinds if name != "bug"} or {70})
+        kinds = [kind for kind in one.kinds if kind != ids.WARNING]
+        codes = sorted({70} if name == "bug" else {ids.EXIT.get(kind, ids.EXIT.get(parents.get(kind, ""), 3)) for kind in kinds})
         cells = ("<br>".join(one.says), "<br>".join(one.fixes), ", ".join(map(str, codes)), "<br>".join(f"`{file}`" for file in one.files))
         print(f"| `{name}` | " + " | ".join(_cell(cell) for cell in cells) + " |", file=out)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""Which error ids the source uses and what they say, found by reading it."""
+"""Which ids of errors and warnings the source uses and what they say, found by reading it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 _ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _METHODS = {"error", "add"}  # of hil.strict: an InputError at a place in a file
+WARNING = "warning"  # in place of a kind of error: the run goes on
 EXIT = {"InputError": 2, "InputErrors": 2, "SafeState": 4, "Infeasible": 1}  # every other kind: 3
 
 
 @dataclass
 class Id:
-    """One error id: kinds of error, the sentences and remedies it comes with, and the files that raise it."""
+    """One id: kinds of error, or WARNING; the sentences and remedies it comes with, and the files that raise it."""
 
     kinds: list[str] = field(default_factory=list)
     says: list[str] = field(default_factory=list)
@@ -50,21 +51,30 @@ def used() -> dict[str, Id]:
     kinds = classes()
     found: dict[str, Id] = {}
     for path in sources():
-        for kind, node in _raised(ast.parse(path.read_text()), kinds):
-            first = node.args[0]
+        tree = ast.parse(path.read_text())
+        told = [(kind, node.args[0], node.args[1] if len(node.args) > 1 else None, _keyword(node, "fix")) for kind, node in _raised(tree, kinds)]
+        told += [(WARNING, id, _keyword(node, "message"), _keyword(node, "fix")) for node in _warned(tree) if (id := _keyword(node, "id"))]
+        for kind, first, says, fix in told:
             if not (isinstance(first, ast.Constant) and isinstance(first.value, str) and _ID.fullmatch(first.value)):
                 continue
             one = found.setdefault(first.value, Id())
             _once(one.kinds, kind)
             _once(one.files, str(path.relative_to(ROOT)))
-            if len(node.args) > 1:
-                for text in _texts(node.args[1]):
-                    _once(one.says, text)
-            for keyword in node.keywords:
-                if keyword.arg == "fix":
-                    for text in _texts(keyword.value):
-                        _once(one.fixes, text)
+            for text in _texts(says) if says else []:
+                _once(one.says, text)
+            for text in _texts(fix) if fix else []:
+                _once(one.fixes, text)
     return dict(sorted(found.items()))
+
+
+def _warned(tree: ast.Module) -> list[ast.Call]:
+    """Calls that record a `warned` event."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "event"]
+    return [node for node in calls if node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == "warned"]
+
+
+def _keyword(node: ast.Call, name: str) -> ast.expr | None:
+    return next((keyword.value for keyword in node.keywords if keyword.arg == name), None)
 
 
 def _raised(tree: ast.Module, kinds: dict[str, str]) -> Iterator[tuple[str, ast.Call]]:

@@ -199,7 +199,12 @@ EVENTS: dict[str, dict[str, tuple[str, str]]] = {
         "rate_bit": ("bit/s/Hz", "mean over the blocks"),
         "bit_errors": ("", "in `bits`"),
         "bits": ("", "compared"),
-        "target": ("", "in place of a user: position, m; error, m (null: not known); surveyed, m (null); crlb, m; covariance, m^2; above_threshold"),
+        "target": (
+            "",
+            "in place of a user: position, m; error, m (null: not known); surveyed, m (null); crlb, m; covariance, m^2; above_threshold. Of several "
+            "cells, unit rad: cell; angle from broadside, error (null), std, crlb (of the model fitted), ideal (one target and noise), rad; "
+            "snr_db, loss_db; assumes, the reasons last where it is not above_threshold",
+        ),
     },
     "recorded": {
         "what": ("", "what is now whole and will not be repeated on resume: explore, a baseline's name, or round"),

@@ -34,12 +34,16 @@ def test_ids_are_found_however_they_are_raised(tmp_path: Path, monkeypatch: pyte
         "class HilError(Exception): ...\nclass Mine(HilError):\n    def __init__(self):\n        super().__init__('by-super', 'said')\n"
         "def f(source, bad):\n    source.error('by-source', f'{bad} is bad', 'key', fix='mend it')\n"
         "    raise HilError('by-name', 'a' if bad else 'b')\n"
+        "def g(lab, why):\n    lab.event('warned', id='by-event', message=f'{why}: goes on', fix='look')\n    lab.event('failed', id='no-warning')\n"
     )
     monkeypatch.setattr(ids, "sources", lambda: [tmp_path / "errors.py"])
     monkeypatch.setattr(ids, "ROOT", tmp_path)
     found = ids.used()
-    assert {name: one.says for name, one in found.items()} == {"by-name": ["a", "b"], "by-source": ["... is bad"], "by-super": ["said"]}
+    assert {name: one.says for name, one in found.items()} == {
+        "by-event": ["...: goes on"], "by-name": ["a", "b"], "by-source": ["... is bad"], "by-super": ["said"],
+    }  # fmt: skip
     assert found["by-source"].fixes == ["mend it"] and found["by-super"].kinds == ["Mine"]
+    assert found["by-event"].kinds == [ids.WARNING] and found["by-event"].fixes == ["look"]
 
 
 @pytest.mark.parametrize("name", sorted(IDS))
