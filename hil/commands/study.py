@@ -214,10 +214,11 @@ def finish(streams: Streams, run: Any, result: Mapping[str, Any], ok: bool) -> i
     return 0 if ok else 1
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of a table: the first columns begin together, all others end together."""
-    widths = [max(len(str(row[index])) for row in (head, *rows)) for index in range(len(head))]
-    cells = lambda row: (cell.ljust(width) if place < left else cell.rjust(width) for place, (cell, width) in enumerate(zip(row, widths)))
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column and words begin together, numbers end together."""
+    widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
+    words = {place for place in range(len(head)) if not any(row[place][:1].isdigit() or row[place][:1] in "-\N{MINUS SIGN}" for row in rows)} | {0}
+    cells = lambda row: (cell.ljust(width) if place in words else cell.rjust(width) for place, (cell, width) in enumerate(zip(row, widths)))
     return ["   ".join(cells(row)).rstrip() for row in (head, *rows)]
 
 

@@ -41,7 +41,7 @@ def sweep(streams: Streams, asked: Asked) -> int:
     from hil.report import swept as report
 
     table = report.table(run, report.trials(run))
-    for line in study.columns(table.head, table.rows, left=len(made.asked["over"]) + 1):
+    for line in study.columns(table.head, table.rows):
         streams.result(line)
     streams.result(table.caption)
     infeasible = sum(bool(result["infeasible"]) for _, result in results)

@@ -90,6 +90,18 @@ def test_power_towards_users_is_what_their_channels_receive() -> None:
     assert told - told[0] == pytest.approx(10 * np.log10(received / received[0]), abs=1e-6)
 
 
+def test_drops_of_the_patterns_have_users_that_a_beam_can_tell_apart() -> None:
+    found = beams.tasks(2, 3)
+    assert [asked["drop"] for asked in found[::2]] == [asked["drop"] for asked in beams.tasks(2, 9)[:6:2]]
+    for asked in found:
+        problem = drop(asked)
+        towards = np.angle(problem.channel[..., 1] / problem.channel[..., 0]) / np.pi
+        degrees = np.degrees(np.arcsin(towards))
+        for station in range(2):
+            for user in np.flatnonzero(problem.cells == station):
+                assert np.min(np.abs(np.delete(degrees[station], user) - degrees[station, user])) >= 5.0
+
+
 def test_a_history_rises_and_ends_at_what_is_reported() -> None:
     found = convergence.work({**SMALL, "drop": 0, "method": "minorise-maximise", "scheme": "CBF-BLP", "target_db": 5.0}, np.random.SeedSequence(0))
     t = found["t"]

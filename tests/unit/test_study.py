@@ -191,3 +191,8 @@ def test_a_drawing_has_a_gap_where_a_value_is_missing_and_no_label_twice() -> No
     panel = Panel("x", "y", [Curve("a", [1, 2, 3], [1.0, None, 3.0]), Curve("b", [1, 2, 3], [2.0, 2.0, float("nan")], line="dashed")], log_y=True)
     image = curves.svg(Drawing("Two panels", [panel, panel]), "study").decode()
     assert image.count(">a<") == 1 and image.count(">b<") == 1 and 'id="study-' in image
+
+
+def test_words_begin_and_numbers_end_together() -> None:
+    lines = study.columns(["scheme", "method", "dB"], [["a", "ours", "1.0"], ["bbb", "published", "-10.0"]])
+    assert lines == ["scheme   method         dB", "a        ours          1.0", "bbb      published   -10.0"]

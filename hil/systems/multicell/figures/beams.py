@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -18,14 +19,27 @@ RECEIVE = {2: 15, 3: 20}
 GRID = np.radians(np.arange(-90.0, 90.1, 0.25))
 LESS_DB = 10.0  # coordinated beamforming sends at least so much less towards the other cells than multipoint does
 FLOOR_DB = -50.0
+APART = np.radians(5.0)  # beams of 20 elements are 5 to 6 degrees wide
 
 
 def tasks(stations: int, seeds: int) -> list[dict[str, Any]]:
+    """Of the first drops in which a beam can tell every user from all others, as in the paper's pictures: else 30 dB are not to be had."""
+    scene = {"stations": stations, "transmit": 20, "receive": RECEIVE[stations], "delta": 0.01, "fading": "line-of-sight"}
+    apart = (number for number in itertools.count() if _apart(drop({**scene, "drop": number})))
     return [
-        {"drop": number, "scheme": scheme, "target_db": target, "stations": stations, "transmit": 20, "receive": RECEIVE[stations],
-         "delta": 0.01, "fading": "line-of-sight"}
-        for number in range(seeds) for scheme, target in TARGETS_DB.items()
+        {**scene, "drop": number, "scheme": scheme, "target_db": target}
+        for number in itertools.islice(apart, seeds) for scheme, target in TARGETS_DB.items()
     ]  # fmt: skip
+
+
+def _apart(problem: Problem) -> bool:
+    """Whether every base station sees its users at least APART from every other user."""
+    for station in range(problem.stations):
+        angle = _user_angles(problem, station)
+        gap = np.abs(angle[problem.cells == station, None] - angle)
+        if np.min(gap, initial=np.pi, where=gap > 0.0) < APART:
+            return False
+    return True
 
 
 def work(parameters: Parameters, seed: np.random.SeedSequence) -> dict[str, Any]:
@@ -56,9 +70,9 @@ def _power(problem: Problem, sent: NDArray[np.complex128], angle: NDArray[np.flo
     return power
 
 
-def _user_angles(problem: Problem) -> NDArray[np.float64]:
-    """(user,) azimuth at base station 1: in line of sight a channel is a steering vector, its elements half a wavelength apart."""
-    turn = np.angle(problem.channel[0, :, 1] / problem.channel[0, :, 0])
+def _user_angles(problem: Problem, station: int = 0) -> NDArray[np.float64]:
+    """(user,) azimuth at a base station: in line of sight a channel is a steering vector, its elements half a wavelength apart."""
+    turn = np.angle(problem.channel[station, :, 1] / problem.channel[station, :, 0])
     return np.arcsin(turn / np.pi)
 
 
