@@ -76,13 +76,15 @@ class Verdict:
 def receive(
     capture: Capture, frame: SingleCarrierFrame, *, channel: int = 0, expected: NDArray[np.complex128] | None = None,
     coarse: Acquisition | None = None, widest_ppm: float = 40.0, most_ripple_db: float | None = FLAT_DB,
+    near: tuple[float, float] | None = None,
 ) -> Received:  # fmt: skip
     """Everything above from one capture of two frames or more.
 
     frame: that of the device to synchronise to; its slots are those of all devices. coarse: where that device's preamble begins, from
     `acquire` or an earlier capture; looked for where None. expected: (slot,) channel that the design was made
     for, any common scale; 0 where it does not count. The common phase, which nobody knows, is then chosen so that what is sounded agrees
-    with it best: no payload is used. Without it symbols keep the phase of the first turn. most_ripple_db: None to report only.
+    with it best: no payload is used. Without it symbols keep the phase of the first turn. most_ripple_db: None to report only. near: (Hz, standard
+    deviation) carrier offset that a clock's track expects: with one round of slots a preamble alone may leave a whole turn of doubt.
     Raises HilError `no-preamble`, `capture-short`, `capture-clipped`, `capture-unusable` and `channel-not-flat`.
     """
     if expected is not None and np.shape(expected) != (frame.slots,):
@@ -97,6 +99,8 @@ def receive(
     raw = np.atleast_2d(capture.samples)[channel].astype(np.complex128)
     samples_of(capture, frame.length, frame.numerology.sample_rate_hz)  # refuses what cannot be used
     turns = _Turns(raw, frame, found, capture.carrier_hz)
+    if near is not None:
+        turns.expect(*near)
     if not len(turns.payload):
         raise HilError("capture-short", "no whole frame in the capture", where=capture.device, found=f"{len(raw)} samples",
                        allowed=f"{2 * frame.length} or more", fix="capture at least two frames")  # fmt: skip
@@ -137,7 +141,7 @@ class _Turns:
         self.start, self.cfo = float(found.start) - frame.preamble_at, float(found.cfo_hz)
         grid, share = frame.numerology, min(max(found.metric, 1e-6), 1.0 - 1e-6)
         self.coarse = self.cfo, grid.spacing_hz / (2.0 * np.pi) * np.sqrt((1.0 - share) / (share * grid.used))  # Hz, its standard deviation
-        self.noise = 0.0
+        self.noise, self.known_hz = 0.0, np.inf
         step, reach = frame.samples_per_symbol, (SPAN + 1) * frame.samples_per_symbol + 2
         turn = np.arange(-1, len(raw) // frame.length + 2)
 
@@ -151,6 +155,10 @@ class _Turns:
         seen = np.array([[inside(int(place), PILOT) for place in row] for row in self.places])
         self.round, self.slot, at = np.nonzero(seen)  # of every visit of a slot
         self.turn, self.first = turn[at], self.places[self.round, self.slot]
+
+    def expect(self, cfo_hz: float, std_hz: float) -> None:
+        """What is known of the carrier better than a slot can tell: a pilot that arrives early looks like one of another carrier."""
+        self.cfo, self.known_hz = cfo_hz, std_hz
 
     @property
     def length(self) -> float:
@@ -195,7 +203,7 @@ class _Turns:
             fit = np.sum(np.abs(np.sum(left * turned, axis=-1)) ** 2, axis=-1) / energy
             return fit - 0.5 * ((self.cfo + carriers - told) / std) ** 2
 
-        step = _summit(alone, CARRIER_SEARCH_HZ, 50.0, 5.0)
+        step = 0.0 if np.isfinite(self.known_hz) else _summit(alone, CARRIER_SEARCH_HZ, 50.0, 5.0)
         for label, apart in ((self.slot + self.frame.slots * self.turn, self.frame.slots * SLOT * self.frame.samples_per_symbol),
                              (self.slot, self.frame.length)):  # fmt: skip
             visits = np.sum(left * np.exp(-2j * np.pi * step * times), axis=-1)
@@ -207,7 +215,7 @@ class _Turns:
             def together(carriers: NDArray[np.float64], visits=visits, weight=weight) -> NDArray[np.float64]:
                 return np.sum(np.abs((visits * np.exp(-2j * np.pi * np.multiply.outer(carriers, centre))) @ weight.T) ** 2, axis=-1)
 
-            widest = 0.5 * rate / apart
+            widest = min(0.5 * rate / apart, 5.0 * self.known_hz)
             step += _summit(together, widest, min(1.0 / (8.0 * float(np.ptp(centre))), widest / 4.0), widest / 400.0)
         self.cfo += step
 

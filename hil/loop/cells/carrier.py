@@ -31,6 +31,7 @@ from hil.waveform.single import ROLL_OFF, SingleCarrierFrame
 SYMBOLS = 64  # of a payload
 STEP = 4  # samples per symbol: 0.96 MS/s at 3.84
 ROUNDS = 1  # of the antennas' slots: short turns, and the carrier is known from the sounding
+CLOCK_STD_HZ = 30.0  # of a carrier since it was sounded
 USER_TURNS = 12  # whole turns in a user's capture
 
 
@@ -64,7 +65,7 @@ class OnCarrier:
     def of(cls, stations: Stations, sounding: Sounding, design: Design, asked: Carrier, knowledge: Knowledge, version: int) -> OnCarrier:
         """A design as it is sent."""
         frame = _frame(stations, version, np.concatenate(list(design.precoders[:, 0])))
-        return cls(stations, sounding, version, frame, next(asked.problems(knowledge, design.mode)), design)
+        return cls(stations, sounding, version, frame, next(asked.judged(knowledge, design)), design)
 
     @property
     def frames(self) -> tuple[SingleCarrierFrame, ...]:
@@ -117,10 +118,13 @@ def carrier_of(stations: Stations, asked: float, residual: float, rng: np.random
     grid = lab.numerology
     rate = grid.sample_rate_hz / STEP
     inside = np.abs(grid.frequencies_hz) <= (1.0 + ROLL_OFF) * rate / 2.0
+    edge = np.clip((np.abs(grid.frequencies_hz[inside]) / rate - (1.0 - ROLL_OFF) / 2.0) / ROLL_OFF, 0.0, 1.0)
+    shape = 0.5 + 0.5 * np.cos(np.pi * edge)  # of a pulse and its matched filter
     sent = payload(len(lab.users), SYMBOLS, rng)
     length = _frame(stations, 0, np.zeros((stations.element_power.size, SYMBOLS), complex)).length
     return Carrier(
-        asked=asked, residual=residual, cells=stations.cells, inside=inside, blocks=grid.block_of_tone, wider=rate / grid.spacing_hz,
+        asked=asked, residual=residual, cells=stations.cells, inside=inside, shape=shape / shape.mean(), blocks=grid.block_of_tone,
+        wider=rate / grid.spacing_hz,
         element_power_w=stations.element_power, transmit_place=stations.wavelengths(first.transmit),
         receive_place=stations.wavelengths(first.receive), payload=sent, turns=int(ECHO_S * grid.sample_rate_hz / length),
         coherent=stations.together, rng=rng,
@@ -155,7 +159,9 @@ def arrived(on_air: OnCarrier, taken: Taken, user: int, coarse: Acquisition) -> 
     counts = (np.arange(len(stations.each)) == stations.cells[user])[:, None] | (on_air.design.mode == "comp")
     expected = np.where(counts, problem.channel[:, user], 0.0).ravel()
     capture = replace(taken.capture, samples=taken.capture.samples * np.float32(scale))
-    heard = single.receive(capture, on_air.frame, channel=channel, expected=expected, coarse=coarse, most_ripple_db=None)
+    expects = on_air.sounding.clocks.near(stations.speaker(user), taken.radio)
+    near = None if expects is None else (expects, CLOCK_STD_HZ)
+    heard = single.receive(capture, on_air.frame, channel=channel, expected=expected, coarse=coarse, most_ripple_db=None, near=near)
     assert problem.payload is not None
     meant = problem.payload[user]
     found = single.judge(heard, meant, problem.psi)
@@ -174,30 +180,33 @@ def arrived(on_air: OnCarrier, taken: Taken, user: int, coarse: Acquisition) -> 
 
 
 def _margin(on_air: OnCarrier, heard: single.Received, user: int) -> tuple[float, float]:
-    """(dB, std) squared least margin over effective noise. Of beamforming the own base station's part, as the channel's one unknown scale
-    has it; what else arrives is the others', at its largest."""
-    problem = on_air.problem
-    assert problem.payload is not None
-    conj, turns = np.conj(problem.payload[user]), len(heard.symbols)
-    mean = heard.symbols.mean(0) * conj
-    noise, own = heard.noise, mean
-    if on_air.design.mode == "cbf":
-        cell, elements = int(problem.cells[user]), problem.antennas
-        known = problem.channel[cell, user] @ on_air.frame.payload[cell * elements : (cell + 1) * elements] * conj
-        own = known * np.vdot(known, mean) / np.vdot(known, known).real
-        noise = heard.noise + float(np.max(np.abs(mean - own)) ** 2)
-    depth = own.real - np.abs(own.imag) / np.tan(problem.psi)
-    std = float(np.sqrt(heard.noise / (2.0 * turns)) / np.sin(problem.psi))
-    least = float(depth.min())
-    rng = np.random.default_rng(0)
-    bias = float(np.mean((depth + std * rng.standard_normal((500, depth.size))).min(1))) - least  # noise makes the least of many smaller
-    least = max(least - bias, 1e-3 * np.sqrt(noise))
-    return 20.0 * np.log10(least / np.sqrt(noise)), 2.0 * DECIBEL * std / least
+    """(dB, std) squared least margin over effective noise, in the terms of the promise.
+
+    What arrives is split into what the channels as known make of what is sent, each base station's part that is not sent together times a
+    gain of its own, and the rest: neighbouring symbols and errors of the channel. Other base stations' parts count at their largest.
+    """
+    problem, conj = on_air.problem, np.conj(on_air.problem.payload[user])  # type: ignore[index]
+    sent = on_air.frame.payload.reshape(problem.stations, problem.antennas, -1)
+    parts = np.einsum("ni,nit->nt", problem.channel[:, user], sent) * conj
+    if on_air.design.mode == "comp":
+        parts = parts.sum(0, keepdims=True)
+    else:
+        parts = np.roll(parts, -int(problem.cells[user]), axis=0)  # its own in front
+    mean, turns = heard.symbols.mean(0) * conj, len(heard.symbols)
+    fitted = np.linalg.lstsq(parts.T, mean, rcond=None)[0][:, None] * parts
+    own, rest = fitted[0], mean - fitted.sum(0)
+    between = max(float(np.mean(np.abs(rest) ** 2)) - heard.noise / turns, 0.0)
+    noise = heard.noise + between + float(np.sum(np.abs(fitted[1:]).max(1, initial=0.0) ** 2))
+    known = parts[0]
+    least = float((own.real - np.abs(own.imag) / np.tan(problem.psi)).min())
+    least = max(least, 1e-3 * np.sqrt(noise))
+    share = np.sqrt(heard.noise / (2.0 * turns * problem.length)) / np.sqrt(np.mean(np.abs(known) ** 2)) / least * np.abs(known).max()
+    return 20.0 * np.log10(least / np.sqrt(noise)), 2.0 * DECIBEL * float(np.hypot(share, 1.0 / np.sqrt(2.0 * problem.length)))
 
 
 def judge(asked: Carrier, design: Design, knowledge: Knowledge, rng: np.random.Generator) -> Verdict:
     """The adversary's word on a design."""
-    problem = next(asked.problems(knowledge, design.mode))
+    problem = next(asked.judged(knowledge, design))
     assert problem.payload is not None
     x = design.precoders[:, 0]
     promised = None if design.promised is None else float(10.0 * np.log10(asked.without_residual(float(from_db(design.promised)))))

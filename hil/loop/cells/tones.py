@@ -48,7 +48,7 @@ def judge(asked: Band, design: Design, knowledge: Knowledge, rng: np.random.Gene
         adversary.verdict(
             design.precoders[:, block], problem.channel, problem.radius, problem.noise, problem.cells, design.mode, promised, rng, members=MEMBERS
         )
-        for block, problem in enumerate(asked.problems(knowledge, design.mode))
+        for block, problem in enumerate(asked.judged(knowledge, design))
     ]
     with np.errstate(divide="ignore"):
         worst = 10.0 * np.log10(asked.with_residual(10.0 ** (np.array([one.worst_each for one in each]).T / 10.0)))

@@ -1,13 +1,14 @@
 """Multi-cell designs of a whole band: one narrow-band problem for every block of tones, made of what is known, and its answers as one design.
 
 Blocks share the power of an element as they share tones. A block's channel is the mean over its tones, once the phase that a receiver
-equalises away is taken out of each; what single tones have besides sends interference of known size, at most, and counts as noise.
+equalises away is taken out of each; what single tones have besides carries interference, which a design knows once it is made: it is
+designed for as noise of a size that is then held against what it came to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Protocol
 
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from hil.errors import Infeasible, InputError
 from hil.knowledge import Design, Knowledge, Reflections
 from hil.systems.multicell.problem import Mode, Precoding, Problem
-from hil.systems.multicell.solve import Scheme, schemes
+from hil.systems.multicell.solve import Scheme, rejudged, schemes
 from hil.units import to_db
 
 SURE_PHASE = np.radians(20.0)  # below this standard deviation the phases of echoes are used as they are
+AGAIN, ROOM = 4, 1.2  # designs for ever more interference between tones, and how much more than the last one had
 SURE_ANGLE = 0.2  # of the width of a beam: below this an angle is used as it is
 
 
@@ -31,7 +33,7 @@ class Asked(Protocol):
     positions: NDArray[np.float64] | None
     rng: np.random.Generator
 
-    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[Problem]: ...
+    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[tuple[Problem, Uneven]]: ...
 
     def joined(self, made: Sequence[Precoding], knowledge: Knowledge) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]: ...
 
@@ -104,23 +106,26 @@ class Band(Residual):
         """(block,) tones in each block."""
         return np.bincount(self.block_of_tone, minlength=self.blocks).astype(float)
 
-    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[Problem]:
-        """The narrow-band problem of every block for one mode, watts per tone."""
+    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[tuple[Problem, Uneven]]:
+        """The narrow-band problem of every block for one mode, watts per tone, and what its tones have besides."""
         channel, radius = knowledge.channel, knowledge.radius
         if channel is None or radius is None or knowledge.reflections is None:
             raise InputError("knowledge", "a multi-cell design needs channels, their sets and what is known of the targets")
         tones = channel.value[..., 0, :]  # (base station, user, tone, antenna)
         share = self.element_power_w / len(self.block_of_tone)
         for block in range(self.blocks):
-            mean, uneven = over_tones(tones[:, :, self.block_of_tone == block], share.sum(1), mode)
-            yield seen_by(
-                knowledge.reflections,
-                Problem(
-                    mean, self.cells, radius[..., block], knowledge.noise.value + uneven, share.sum(1), knowledge.reflections.angle,
-                    knowledge.reflections.gain, knowledge.reflections.noise, self.transmit_place, self.receive_place, self.length,
-                    element_power=share, rng=self.rng,
-                ),
+            mean, uneven = over_tones(tones[:, :, self.block_of_tone == block], mode)
+            problem = Problem(
+                mean, self.cells, radius[..., block], knowledge.noise.value, share.sum(1), knowledge.reflections.angle,
+                knowledge.reflections.gain, knowledge.reflections.noise, self.transmit_place, self.receive_place, self.length,
+                element_power=share, rng=self.rng,
             )  # fmt: skip
+            yield seen_by(knowledge.reflections, problem), uneven
+
+    def judged(self, knowledge: Knowledge, made: Design) -> Iterator[Problem]:
+        """The problem of every block as a design has made it: its own interference between tones is noise."""
+        for block, (problem, uneven) in enumerate(self.problems(knowledge, made.mode)):  # type: ignore[arg-type]
+            yield replace(problem, noise=problem.noise + uneven.power(made.precoders[:, block]))
 
     def predicted(self, knowledge: Knowledge, w: NDArray[np.complex128]) -> NDArray[np.float64]:
         """(user, block) SINR, linear, on the channels as they are known: mean signal over mean interference and noise of a block's tones.
@@ -153,28 +158,45 @@ class Band(Residual):
                              allowed=f"{self.element_power_w[a, n]:.6e} W")  # fmt: skip
 
 
-def over_tones(
-    channel: NDArray[np.complex128], power: NDArray[np.float64], mode: Mode
-) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:  # fmt: skip
-    """Mean channel (base station, user, antenna) of a block's tones, and (user,) the most power that their differences from it can carry.
+@dataclass(frozen=True, slots=True, eq=False)
+class Uneven:
+    """What single tones of a channel have besides their mean. away: (base station, user, tone, antenna), or (1, user, tone, base station x
+    antenna) where base stations send streams together."""
 
-    channel: (base station, user, tone, antenna); power: (base station,). Each tone's phase is free: one for all base stations that send a
-    stream together, one for each where they do not. With differences e_t, mean over tones of sum_s |e_t w_s|^2 <= largest eigenvalue of the
-    mean of e_t^* e_t^T x power.
+    away: NDArray[np.complex128]
+
+    def power(self, waveform: NDArray[np.complex128], symbols: int = 1) -> NDArray[np.float64]:
+        """(user,) mean over tones of what W (base station, antenna, stream), or X over its `symbols`, sends through it."""
+        sent = waveform if len(self.away) == len(waveform) else waveform.reshape(1, -1, waveform.shape[-1])
+        heard = np.einsum("nuti,nis->nuts", self.away, sent, optimize=True)
+        return np.sum(np.abs(heard) ** 2, axis=(0, 2, 3)) / (self.away.shape[2] * symbols)
+
+    def expected(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(user,) of waveforms that know nothing of the channel. power: (base station,)."""
+        rows = np.mean(np.abs(self.away) ** 2, axis=2)  # (base station or all, user, antenna)
+        if len(rows) != len(power):
+            rows = np.moveaxis(rows[0].reshape(rows.shape[1], len(power), -1), 1, 0)
+        return np.einsum("n,nui->u", power, rows) / rows.shape[2]
+
+
+def over_tones(
+    channel: NDArray[np.complex128], mode: Mode, weight: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.complex128], Uneven]:  # fmt: skip
+    """Mean channel (base station, user, antenna) of tones, and what they have besides. channel: (base station, user, tone, antenna);
+    weight: (tone,) share of the power that is sent there, of mean one.
+
+    Each tone's phase is free: one for all base stations that send a stream together, one for each where they do not.
     """
     stations, users, tones, antennas = channel.shape
     seen = channel if mode == "cbf" else np.moveaxis(channel, 0, 2).reshape(1, users, tones, stations * antennas)
-    budget = power if mode == "cbf" else power.sum(keepdims=True)
+    share = np.ones((tones, 1)) if weight is None else np.asarray(weight, float)[:, None]
     mean = seen[:, :, tones // 2]
     for _ in range(3):
         turn = np.sum(seen * mean.conj()[:, :, None], -1, keepdims=True)
         aligned = seen * np.exp(-1j * np.angle(turn))
-        mean = aligned.mean(2)
-    away = aligned - mean[:, :, None]
-    largest = np.linalg.svd(away, compute_uv=False)[..., 0] ** 2 / tones  # (base station or all, user)
-    if mode == "comp":
-        mean = np.moveaxis(mean.reshape(users, stations, antennas), 1, 0)
-    return mean, budget @ largest
+        mean = (aligned * share).mean(2)
+    away = (aligned - mean[:, :, None]) * np.sqrt(share)
+    return (mean if mode == "cbf" else np.moveaxis(mean.reshape(users, stations, antennas), 1, 0)), Uneven(away)
 
 
 def seen_by(reflections: Reflections, problem: Problem) -> Problem:
@@ -207,11 +229,8 @@ class Cellular:
     def __call__(self, problem: Asked, knowledge: Knowledge) -> Design:
         """Raises Infeasible, with what could be promised, when a block cannot have what is asked."""
         made: list[Precoding] = []
-        for one in problem.problems(knowledge, self.scheme.mode):
-            found = self.scheme(one, problem.without_residual(problem.asked), problem.rng)
-            if found.status == "infeasible" or found.waveform is None:
-                raise self._infeasible(problem, found)
-            made.append(found)
+        for one, uneven in problem.problems(knowledge, self.scheme.mode):
+            made.append(self._alone(problem, one, uneven, made[-1].waveform if made else None))
         w, nominal, t = problem.joined(made, knowledge)
         with np.errstate(divide="ignore"):
             worst = np.array([one.sinr for one in made]).T
@@ -222,6 +241,23 @@ class Cellular:
             predicted_each=predicted, designer=self.name, steps=steps, stopped=made[0].stopped, knowledge=knowledge.version, mode=self.scheme.mode,
             kind=self.scheme.kind, sensing_std=1.0 / np.sqrt(np.maximum(t, 1e-300)),
         )  # fmt: skip
+
+    def _alone(self, problem: Asked, one: Problem, uneven: Uneven, near: NDArray[np.complex128] | None) -> Precoding:
+        """One narrow-band design, with noise for what its tones have besides: expected first, then as much as designs have sent there.
+
+        near: of the block before, to begin from.
+        """
+        asked, symbols = problem.without_residual(problem.asked), one.length if self.scheme.kind == "slp" else 1
+        between = uneven.expected(one.power)
+        for _ in range(AGAIN):
+            found = self.scheme(replace(one, noise=one.noise + between), asked, problem.rng, near)
+            if found.status == "infeasible" or found.waveform is None:
+                raise self._infeasible(problem, found)
+            sent = uneven.power(found.waveform, symbols)
+            if np.all(sent <= between):
+                break
+            between, near = np.maximum(between, ROOM * sent), found.waveform
+        return rejudged(replace(one, noise=one.noise + sent), found)
 
     def _infeasible(self, problem: Asked, found: Precoding) -> Infeasible:
         best = None if not found.achievable else float(to_db(problem.with_residual(np.array(found.achievable))))

@@ -82,6 +82,12 @@ class Designer:
         found = beam.solve(self.targets, np.concatenate([flat.real, -flat.imag]))
         return None if found is None else self.space.radiable(found[0])
 
+    def beside(self, beam: Program, w: NDArray[np.complex128]) -> NDArray[np.complex128] | None:
+        """The point most like W that serves the users; None where their cone program has none."""
+        flat = -self.space.gathered(w).conj().ravel()
+        found = beam.solve(self.targets, np.concatenate([flat.real, -flat.imag]))
+        return None if found is None else self.space.radiable(found[0])
+
     def course(self, w: NDArray[np.complex128]) -> Course:
         t, promised = self.measured(w), self.promised(w)
         return Course(w, t, w, [t], slack=None if promised.min() >= self.asked else promised / self.exact(w))
@@ -141,15 +147,23 @@ class Designer:
         return best
 
 
-def design(problem: Problem, mode: Mode, asked: float, *, rng: np.random.Generator | None = None, starts: int = STARTS) -> Precoding:
+def design(
+    problem: Problem, mode: Mode, asked: float, *, rng: np.random.Generator | None = None, starts: int = STARTS,
+    near: NDArray[np.complex128] | None = None,
+) -> Precoding:  # fmt: skip
     """Precoder of largest smallest t with every user's exact worst-case SINR at or above `asked` (linear), or "infeasible" with the
-    largest common target that could be promised. rng: of the starts' phases."""
+    largest common target that could be promised. rng: of the starts' phases. near: W of a problem much like this one, as of the block
+    beside it, to begin from in their place.
+    """
     if not (np.isfinite(asked) and asked >= 0.0):
         raise InputError("target", "a target is a linear ratio", key="asked", found=str(asked), allowed="0 or more, finite")
     rng = np.random.default_rng(0) if rng is None else rng
     designer = Designer(problem.normalised, mode, asked)
     beam = Program(designer.space, "beam")
-    begun = [w for w in (designer.start(beam, rng) for _ in range(starts)) if w is not None and designer.promised(w).min() >= asked]
+    begun = [] if near is None else [designer.beside(beam, near / np.sqrt(problem.power)[:, None, None])]
+    begun = [w for w in begun if w is not None and designer.promised(w).min() >= asked]
+    if not begun:
+        begun = [w for w in (designer.start(beam, rng) for _ in range(starts)) if w is not None and designer.promised(w).min() >= asked]
     if not begun:
         reached, w = stood(designer.space)
         if reached < asked:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hil.errors import InputError
 from hil.knowledge import Design, Knowledge
 from hil.systems.multicell import margin, worst_case
-from hil.systems.multicell.band import Residual, over_tones, seen_by
+from hil.systems.multicell.band import Residual, Uneven, over_tones, seen_by
 from hil.systems.multicell.problem import Mode, Precoding, Problem
 
 
@@ -35,14 +35,16 @@ def payload(users: int, length: int, rng: np.random.Generator) -> NDArray[np.com
 class Carrier(Residual):
     """What is asked of a multi-cell designer on one carrier. Frozen.
 
-    cells: (user,) its base station. inside: (tone,) which sounded tones the carrier occupies; blocks: (tone,) their blocks. wider: symbol
-    rate over tone spacing: noise of a symbol over that of a tone. element_power_w: (base station, antenna) watts, mean over the payload.
-    transmit_place, receive_place: (antenna,) wavelengths. payload: (user, symbol) unit amplitude; turns: how often it is sent while targets
-    are looked at. coherent: whether base stations share reference and start.
+    cells: (user,) its base station. inside: (tone,) which sounded tones the carrier occupies; shape: of those, power of its spectrum, mean
+    one; blocks: (tone,) blocks of all tones. wider: symbol rate over tone spacing: noise of a symbol over that of a tone.
+    element_power_w: (base station, antenna) watts, mean over the payload. transmit_place, receive_place: (antenna,) wavelengths.
+    payload: (user, symbol) unit amplitude; turns: how often it is sent while targets are looked at. coherent: whether base stations share
+    reference and start.
     """
 
     cells: NDArray[np.int64]
     inside: NDArray[np.bool_]
+    shape: NDArray[np.float64]
     blocks: NDArray[np.int64]
     wider: float
     element_power_w: NDArray[np.float64]
@@ -54,32 +56,32 @@ class Carrier(Residual):
     positions: NDArray[np.float64] | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
-    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[Problem]:
-        """The one problem there is, watts."""
-        yield self._problem(knowledge, mode)
-
-    def _problem(self, knowledge: Knowledge, mode: Mode, *, even: bool = False) -> Problem:
-        """even: without the noise that stands for what is not flat."""
+    def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[tuple[Problem, Uneven]]:
+        """The one problem there is, watts, and what the channel has besides being flat."""
         channel, radius, seen = knowledge.channel, knowledge.radius, knowledge.reflections
         if channel is None or radius is None or seen is None:
             raise InputError("knowledge", "a multi-cell design needs channels, their sets and what is known of the targets")
         power = self.element_power_w.sum(1)
-        mean, uneven = over_tones(channel.value[..., 0, :][:, :, self.inside], power, mode)
-        return seen_by(
-            seen,
-            Problem(
-                mean, self.cells, radius[..., np.unique(self.blocks[self.inside])].max(-1),
-                knowledge.noise.value * self.wider + (0.0 if even else uneven), power, seen.angle, seen.gain, seen.noise * self.wider,
-                self.transmit_place, self.receive_place, self.payload.shape[1], element_power=self.element_power_w, payload=self.payload,
-                rng=self.rng,
-            ),
+        mean, uneven = over_tones(channel.value[..., 0, :][:, :, self.inside], mode, self.shape)
+        problem = Problem(
+            mean, self.cells, radius[..., np.unique(self.blocks[self.inside])].max(-1), knowledge.noise.value * self.wider, power, seen.angle,
+            seen.gain, seen.noise * self.wider, self.transmit_place, self.receive_place, self.payload.shape[1],
+            element_power=self.element_power_w, payload=self.payload, rng=self.rng,
         )  # fmt: skip
+        yield seen_by(seen, problem), uneven
+
+    def judged(self, knowledge: Knowledge, made: Design) -> Iterator[Problem]:
+        """The problem as a design has made it: interference between its own symbols is noise."""
+        for problem, uneven in self.problems(knowledge, made.mode):  # type: ignore[arg-type]
+            yield replace(problem, noise=problem.noise + uneven.power(made.precoders[:, 0], problem.length))
 
     def joined(self, made: Sequence[Precoding], knowledge: Knowledge) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]:
         """X (base station, 1, antenna, symbol), (user, 1) linear SINR or squared margin over noise as channels are known, (target,) t."""
         (found,) = made
         assert found.waveform is not None and found.t is not None
-        known = self._problem(knowledge, found.mode, even=True).nominal()
+        problem, uneven = next(self.problems(knowledge, found.mode))
+        between = uneven.power(found.waveform, self.payload.shape[1] if found.kind == "slp" else 1)
+        known = replace(problem.nominal(), noise=problem.noise + between)
         if found.kind == "slp":
             return found.waveform[:, None], margin.sinr(known, found.waveform, found.mode)[:, None], found.t * self.turns
         nominal = worst_case.sinr(known, found.mode, found.waveform)
