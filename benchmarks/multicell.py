@@ -212,7 +212,9 @@ def growth(out: Path, add: Callable[..., None]) -> None:
         for scheme in dict.fromkeys(row[2] for row in rows if row[0] == over):
             line = [(row[1], row[3]) for row in rows if row[0] == over and row[2] == scheme]
             axis.loglog(*zip(*line), marker="o", label=scheme)
-        axis.set(xlabel=over, ylabel="processor seconds a design")
+        sizes = list(dict.fromkeys(row[1] for row in rows if row[0] == over))
+        axis.set(xlabel=over, ylabel="processor seconds a design", xticks=sizes, xticklabels=[str(size) for size in sizes])
+        axis.minorticks_off()
         axis.legend()
     figure.savefig(out / "growth.png", dpi=150)
     symbols = [(row[1], row[3] / row[4]) for row in rows if row[0] == "symbols" and row[2] == "comp-slp"]
