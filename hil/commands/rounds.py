@@ -41,6 +41,7 @@ class RoundsView:
     _name: int = NAME
     _moves: bool = True
     _cells: bool = False
+    _gave_way: bool = False
 
     # -- before ----------------------------------------------------------------------------------------------------------------------------
 
@@ -78,6 +79,7 @@ class RoundsView:
     def _on_designed(self, event: Mapping[str, Any]) -> None:
         row = self._row(event)
         row.infeasible = bool(event.get("infeasible"))
+        row.gave_way, self._gave_way = row.gave_way or self._gave_way, False
         for name in ("promised", "predicted", "bound"):
             setattr(row, name, event.get(name))
 
@@ -135,7 +137,7 @@ class RoundsView:
 
     def _on_warned(self, event: Mapping[str, Any]) -> None:
         if event.get("id") == "not-coherent":
-            self._row(event).gave_way = True
+            self._gave_way = True  # the design that comes next
         self._line(f"warning[{event.get('id')}] {event.get('device') or ''} {event.get('message')}".replace("  ", " "))
 
     @property

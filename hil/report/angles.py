@@ -75,7 +75,7 @@ def bearings(run: Run) -> list[Bearing]:
                 sure=sure,
                 snr_db=_number(target.get("snr_db")),
                 loss_db=_number(target.get("loss_db")),
-                notes=notes,
+                notes=notes if notes or sure else tuple(assumes[-1:]),
             )
         )
     return found

@@ -88,14 +88,20 @@ def finding(found: Facts, made: list[Step]) -> str:
         clear = math.isnan(step.half) or abs(step.gain) > step.half
         parts = [f"{'brings' if step.gain >= 0.0 else 'costs'} the worst user {number(abs(step.gain))} dB{'' if clear else ' (within noise)'}"]
         if not math.isnan(step.ratio):
-            better = step.ratio >= 1.0
-            parts.append(f"makes the bound on the angle {step.ratio if better else 1.0 / step.ratio:.1f} times {'smaller' if better else 'larger'}")
+            parts.append(_bound(step.ratio))
         if what == "robustness" and step.other.shortfall > 0.0:
             kept = "keeps" if step.one.kept is not False else "breaks too"
             parts.append(f"{kept} a promise that {step.other.designer} broke by {number(step.other.shortfall)} dB")
         said.append(f"{WORDS[what]} {', '.join(parts[:-1])}{' and ' if len(parts) > 1 else ''}{parts[-1]}")
     text = "; ".join(said)
     return text[:1].upper() + text[1:]
+
+
+def _bound(ratio: float) -> str:
+    """What a step does to the bound on the worst target's angle."""
+    if abs(math.log(ratio)) < math.log(1.05):
+        return "leaves the bound on the angle as it is"
+    return f"makes the bound on the angle {max(ratio, 1.0 / ratio):.1f} times {'smaller' if ratio > 1.0 else 'larger'}"
 
 
 def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:

@@ -100,13 +100,24 @@ def facts(run: Run) -> Facts:
     """Worst user of each (round, designer) of results.csv: the smallest promised, predicted and measured over the users."""
     table = run.table()
     keys = list(dict.fromkeys(zip(map(int, table.get("round", [])), map(str, table.get("designer", [])))))
-    apart = {(event.get("round"), event.get("designer")) for event in run.of("warned", id="not-coherent")}
+    apart = gave_way(run)
     rounds = tuple(_round(table, number, designer, (number, designer) in apart) for number, designer in keys)
     started = (run.of("started") or [{}])[0]
     named = [entry.designer for entry in rounds if entry.number > 0]
     designer = named[-1] if named else started.get("designer") or (rounds[-1].designer if rounds else "")
     baselines = tuple(dict.fromkeys(entry.designer for entry in rounds if entry.designer != designer))
     return Facts(rounds, designer, baselines)
+
+
+def gave_way(run: Run) -> set[tuple[int, str]]:
+    """(round, designer) of what was designed for base stations that send apart although it was to be for all together."""
+    designed = run.of("designed")
+    found = set()
+    for warned in run.of("warned", id="not-coherent"):
+        after = next((event for event in designed if event["n"] > warned["n"] and event["round"] == warned["round"]), None)
+        if after is not None:
+            found.add((int(after["round"]), str(after.get("designer") or "")))
+    return found
 
 
 def _round(table: dict[str, NDArray[Any]], number: int, designer: str, gave_way: bool) -> Round:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hil.records import Run
 from hil.report import look
-from hil.report.facts import NONE, Facts, counted, number
+from hil.report.facts import NONE, Facts, counted, gave_way, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ class Turning:
 
 def turnings(run: Run) -> list[Turning]:
     """In the order of the run."""
-    apart = {(event.get("round"), event.get("designer")) for event in run.of("warned", id="not-coherent")}
+    apart = gave_way(run)
     found = []
     for event in run.of("estimated", what="phase between stations"):
         assumes = tuple(map(str, event.get("assumes") or ()))
@@ -55,7 +55,7 @@ def turnings(run: Run) -> list[Turning]:
                 after=float(told[2]) if told else NONE,
                 assumes=assumes,
                 sure=event.get("above_threshold") is not False,
-                gave_way=(event["round"], event.get("designer")) in apart,
+                gave_way=(event["round"], designer) in apart,
             )
         )
     return found
