@@ -26,7 +26,7 @@ from hil.systems.multicell.figures.schemes import (
 
 TARGETS_DB = {2: (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0), 3: (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)}
 ANTENNAS = (6, 8, 10, 12, 16, 20)
-LOW_DB, TIE = 3.0, 0.05  # below the one, block level and symbol level differ by no more than the other
+TIE = 0.05  # block level and symbol level differ by no more at the lowest target
 TOLERANCE = 0.01  # by which a curve of local optima may fall where it should not
 
 
@@ -141,10 +141,9 @@ def _range(results: Results) -> Claim:
 
 
 def _tie(means: dict[str, list[float]], targets: list[float]) -> Claim:
-    low = [place for place, target in enumerate(targets) if target < LOW_DB]
-    off = [abs(means[f"{mode}-SLP"][place] / means[f"{mode}-BLP"][place] - 1.0) for place in low for mode in ("CBF", "CoMP")]
+    off = [abs(means[f"{mode}-SLP"][0] / means[f"{mode}-BLP"][0] - 1.0) for mode in ("CBF", "CoMP")]
     off = [one for one in off if not np.isnan(one)]
-    found = f"below {LOW_DB:.0f} dB they differ by at most {100 * max(off):.1f} %" if off else "not measured"
+    found = f"at {targets[0]:.0f} dB they differ by at most {100 * max(off):.1f} %" if off else "not measured"
     why = "nothing is left for symbols to win; the paper's curves are those of a relaxation whose covariance cannot be radiated"
     return Claim("symbol level is better than block level everywhere", found, bool(off) and max(off) <= TIE, f"a tie is right there: {why}")
 
