@@ -29,7 +29,7 @@ from hil.uncertainty import ball_around, ball_radius
 from hil.units import from_db
 
 IN_FORCE_S = 1.5  # from the sounding a design rests on to the end of its measuring, at least: designing, loading, a capture
-DRIFT = Drift(rate_std=0.005, diffusion=1.5e-4, spread=1.2)  # of the phase between stations on one reference, before the first look
+DRIFT = Drift(rate_std=0.005, diffusion=1e-4, spread=2.0)  # of the phase between stations on one reference, before the first look
 MOST_TURNED = 0.2  # rad rms between stations beyond which an error is no small one beside a channel
 REMEMBERED = 12  # looks from which the drift is told
 
