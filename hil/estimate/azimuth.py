@@ -19,7 +19,7 @@ from hil.clock import Instant
 from hil.errors import InputError
 from hil.estimate.anglebound import azimuth_bound
 from hil.estimate.clutter import Cleared, Terms, clear
-from hil.estimate.echofields import Fields, Spread
+from hil.estimate.echofields import TERMS, Chains, Fields, Spread
 from hil.estimate.slowtime import SlowTime
 from hil.estimate.stations import Prior, Station
 from hil.knowledge import Estimate
@@ -36,7 +36,8 @@ class Settings:
     speed: float = 2.0  # m/s, the fastest target looked for
     speed_std: float = 1.0  # m/s, prior of what each echo's Doppler tells
     start_std: float = 0.0  # seconds, of the frames' start; a sample over root 12 where it is only known so well
-    turn_std: float = 0.5  # m/s^2, by which a walker changes his speed: what ages an echo's phase
+    turn_std: float = 0.5  # m/s^2, by which a walker changes his speed
+    jerk_std: float = 0.5  # m/s^3, by which he changes that
     least_snr_db: float = 13.0  # integrated, after what stands still was removed
     most_loss_db: float = 10.0  # a target that walks along every ellipse hides behind the room
     starts: int = 2  # lobes that are refined
@@ -96,12 +97,13 @@ class Bearing:
 
 def bearing(
     slow: SlowTime, stations: Sequence[Station], own: int, targets: Sequence[Prior], carrier_hz: float, *, settings: Settings = Settings(),
-    of: str = "target", epoch: Instant | None = None, sources: tuple[str, ...] = (),
+    chains: Chains | None = None, of: str = "target", epoch: Instant | None = None, sources: tuple[str, ...] = (),
 ) -> Bearing:  # fmt: skip
     """Own target of station `own`, from its receive array's capture.
 
     stations: (transmitter,) in the order of `slow.light`; targets: (target,) priors in the order of the stations they belong to, so that
-    targets[own] is the own one. Below threshold values are kept for the record.
+    targets[own] is the own one. chains: gains behind the elements, their errors fitted along; None: all alike, exactly. Below threshold
+    values are kept for the record.
     """
     if not 0 <= own < len(stations) or len(stations) != slow.light.shape[0] or not own < len(targets):
         raise InputError("stations", "stations, light and targets disagree", found=f"{len(stations)}, {len(slow.light)}, {len(targets)}, own {own}",
@@ -113,9 +115,13 @@ def bearing(
                          allowed="one per element of the stations")  # fmt: skip
     ordered = [targets[own], *(prior for number, prior in enumerate(targets) if number != own)]
     cleared = clear(slow)
-    fields = Fields(cleared, stations, own, ordered, SPEED_OF_LIGHT / carrier_hz, Spread(settings.speed_std, settings.start_std))
+    fields = Fields(cleared, stations, own, ordered, SPEED_OF_LIGHT / carrier_hz, _spread(settings), chains)
     lobes = _found(fields, settings)
     return _told(fields, lobes, settings, of, epoch, sources)
+
+
+def _spread(settings: Settings) -> Spread:
+    return Spread(settings.speed_std, settings.start_std, settings.turn_std, settings.jerk_std)
 
 
 # -- search ------------------------------------------------------------------------------------------------------------------------------------
@@ -127,17 +133,19 @@ def _found(fields: Fields, settings: Settings) -> list[tuple[float, NDArray[np.f
     lone = [_lobes(fields, q, fields.cleared, settings) for q in range(fields.count)]
     order = sorted(range(fields.count), key=lambda q: -lone[q][0][0])
     found = []
+    cell = _cell(fields)
+    looked = np.isfinite(cell)
     for _, row in lone[order[0]][: settings.starts]:
         point = fields.mean.copy()
         point[order[0]] = row
         for done, q in enumerate(order[1:], 1):
             point[q] = _lobes(fields, q, _without(fields, point, order[:done]), settings)[0][1]
-        cost, point = fields.refined(point, 15)
+        cost, point, _ = fields.refined(point, 15)
         for q in order[:-1]:  # the first ones were found while the others were still in the data
             again = point.copy()
             again[q] = _lobes(fields, q, _without(fields, point, [other for other in order if other != q]), settings)[0][1]
-            if np.any(np.abs(again[q] - point[q]) > 0.5 * _cell(fields)):
-                fresh, moved = fields.refined(again, 15)
+            if np.any(np.abs(again[q] - point[q])[looked] > 0.5 * cell[looked]):
+                fresh, moved, _ = fields.refined(again, 15)
                 cost, point = (fresh, moved) if fresh < cost - 1e-3 else (cost, point)
         found.append((cost, point))
     best = min(found, key=lambda lobe: lobe[0])[1]
@@ -145,33 +153,34 @@ def _found(fields: Fields, settings: Settings) -> list[tuple[float, NDArray[np.f
         swapped = best.copy()
         swapped[[0, q]] = best[[q, 0]]
         if np.all(np.abs(swapped - fields.mean)[[0, q], 0] < settings.reach * fields.width[[0, q], 0] + _cell(fields)[0]):
-            found.append(fields.refined(swapped, 15))
+            found.append(fields.refined(swapped, 15)[:2])
     # the own azimuth's prior tells lobes apart, and only that
     known = lambda point: 0.5 * float((point[0, 0] - fields.mean[0, 0]) / fields.width[0, 0]) ** 2
     lobes = sorted(((cost + known(point), point) for cost, point in found), key=lambda lobe: lobe[0])
-    cost, point = fields.refined(lobes[0][1], 15)
+    cost, point, _ = fields.refined(lobes[0][1], 15)
     return [(cost + known(point), point), *lobes[1:]]
 
 
 def _cell(fields: Fields) -> NDArray[np.float64]:
-    """(parameter,) resolution in each parameter."""
+    """(parameter,) resolution in each parameter; infinite where none is looked for."""
     station = fields.stations[fields.own]
     width = fields.wavelength / max(float(np.ptp(station.receive @ station.axis)), fields.wavelength)
     span = 1.0 / float(np.ptp(fields.times))
     late = 1.0 / float(np.ptp(fields.frequencies)) if fields.delays else 0.0
     n = fields.transmitters
-    return np.array([width, *[0.4] * (n - 1), *[span] * n, *([late] * n if fields.delays else [])])
+    return np.array([width, *[0.4] * (n - 1), *[span] * n, *[np.inf] * (3 * n), *([late] * n if fields.delays else [])])
 
 
 def _without(fields: Fields, point: NDArray, targets: Sequence[int]) -> Cleared:
     """What is left of the data once these targets' echoes, fitted together, are taken out."""
-    terms = fields.terms(point, False)
+    whole, units = fields.terms(point), fields.units(point)
     mine = [k for k, (_, q) in enumerate(fields.echoes) if q in targets]
-    some = Terms(terms.arrival[mine], terms.departure[mine], terms.slow[mine])
-    mixing = np.repeat(np.eye(len(mine), dtype=complex), 2, axis=1) * np.tile([1.0, 1j], len(mine))
+    at = (TERMS * np.array(mine)[:, None] + np.arange(TERMS)).ravel()
+    some, units = Terms(whole.arrival[at], whole.departure[at], whole.slow[at]), units[np.ix_(at, mine)]
+    mixing = np.repeat(units.astype(complex), 2, axis=1) * np.tile([1.0, 1j], len(mine))
     gram, onto = fields.cleared.products(some, mixing)
     weights = np.linalg.solve(gram + 1e-12 * np.trace(gram) * np.eye(len(gram)), onto)
-    return replace(fields.cleared, left=fields.cleared.without(some, weights[::2] + 1j * weights[1::2]))
+    return replace(fields.cleared, left=fields.cleared.without(some, units @ (weights[::2] + 1j * weights[1::2])))
 
 
 def _lobes(fields: Fields, q: int, cleared: Cleared, settings: Settings) -> list[tuple[float, NDArray[np.float64]]]:
@@ -221,14 +230,17 @@ def _told(
     fields: Fields, lobes: Sequence[tuple[float, NDArray]], settings: Settings, of: str, epoch: Instant | None, sources: tuple[str, ...]
 ) -> Bearing:
     point = lobes[0][1]
-    gains = fields.fit(point)[1]
-    normal, _ = fields.normal(point, gains)
+    errors = fields.known
+    if errors.size:
+        _, point, errors = fields.refined(point, 15, errors)
+    gains = fields.fit(point, errors)[1]
+    normal, _ = fields.normal(point, gains, errors)
     bound = fields.covariance(normal)
     parameters, count = point.size, fields.transmitters
-    ratio, misfit = _residual(fields, point, gains)
+    ratio, misfit = _residual(fields, point, gains, errors)
     covariance = bound * (max(ratio, 1.0) if misfit else 1.0)
     own = gains[:count]
-    before, after = _energy(fields, point, own)
+    before, after = _energy(fields, point, gains, errors)
     decibels = lambda power: 10.0 * float(np.log10(max(power, 1e-12)))
     snr, loss = decibels(after), decibels(before) - decibels(after)
     off = abs(point[0, 0] - fields.mean[0, 0])
@@ -242,7 +254,7 @@ def _told(
         (off <= settings.reach * fields.width[0, 0] + _cell(fields)[0], "outside the prior's region"),
         (ratio < 2.0, f"model misfit: {ratio:.1f} times the noise is left at walking Doppler"),
     ]
-    notes = ("point targets", "one bounce", "even walk", "static room", f"distance known to {_range(fields):.2g} m", *fields.cleared.slow.assumptions)
+    notes = ("point targets", "one bounce", "static room", f"distance known to {_range(fields):.2g} m", *fields.cleared.slow.assumptions)
     notes += tuple(text for good, text in reasons if not good) + (("model misfit",) if misfit else ())
     good = all(bool(flag) for flag, _ in reasons)
     of_gains = parameters + np.arange(2 * count)
@@ -270,15 +282,14 @@ def _range(fields: Fields) -> float:
     return float(fields.width[0, 0] * fields.views[0, fields.own, 1])
 
 
-def _energy(fields: Fields, point: NDArray, gains: NDArray) -> tuple[float, float]:
+def _energy(fields: Fields, point: NDArray, gains: NDArray, errors: NDArray) -> tuple[float, float]:
     """Energy of the own target's echoes over noise, before and after what stands still was removed."""
-    terms = fields.terms(point, False)
-    mine = Terms(*(part[: fields.transmitters] for part in (terms.arrival, terms.departure, terms.slow)))
-    gram, _ = fields.cleared.products(mine, gains[:, None])
-    field = np.einsum("kbm,kc->kcbm", mine.departure, mine.slow) * gains[:, None, None, None]
-    field = field.sum(axis=0)  # all arrive alike
-    whole = np.real(np.einsum("cbm,cbmk,cbk->", field, fields.cleared.sent, field.conj(), optimize=True)) * np.linalg.norm(mine.arrival[0]) ** 2
-    return float(whole) / fields.cleared.variance, float(gram[0, 0]) / fields.cleared.variance
+    own = np.arange(len(gains)) < fields.transmitters
+    terms, weights = fields.terms(point, errors), fields.units(point) @ (gains * own)
+    gram, _ = fields.cleared.products(terms, weights[:, None])
+    field = np.einsum("k,kr,kbm,kc->cbrm", weights, terms.arrival, terms.departure, terms.slow, optimize=True)
+    whole = float(np.real(np.vdot(field, field @ fields.cleared.sent)))
+    return whole / fields.cleared.variance, float(gram[0, 0]) / fields.cleared.variance
 
 
 def _ideal(fields: Fields, point: NDArray, gains: NDArray, mode: str) -> float:
@@ -291,16 +302,17 @@ def _ideal(fields: Fields, point: NDArray, gains: NDArray, mode: str) -> float:
     )  # fmt: skip
 
 
-def _residual(fields: Fields, point: NDArray, gains: NDArray) -> tuple[float, bool]:
+def _residual(fields: Fields, point: NDArray, gains: NDArray, errors: NDArray) -> tuple[float, bool]:
     """Energy left at walking Doppler over the noise measured at Dopplers above, and whether it exceeds 99.9 %."""
-    rest = fields.cleared.residual(fields.terms(point, False), gains)
+    rest = fields.cleared.residual(fields.terms(point, errors), fields.units(point) @ gains)
     cells = rest.shape[0]
     spectrum = np.fft.fft(rest.reshape(cells, -1), axis=0) / np.sqrt(cells)
     doppler = np.abs(np.fft.fftfreq(cells, float(np.mean(np.diff(fields.times)))))
     low = (doppler > 0.0) & (doppler < 60.0)
     degrees = float(low.sum() * fields.cleared.rank * rest.shape[1])
     energy = float(np.sum(np.abs(spectrum[low]) ** 2)) / fields.cleared.variance
-    high = float((doppler > 0.25 / np.mean(np.diff(fields.times))).sum() * fields.cleared.rank * rest.shape[1])
+    harmonics = np.arange(cells) % fields.cleared.slow.turns == 0  # of the turn: taken out with what stands still
+    high = float(((doppler > 0.25 / np.mean(np.diff(fields.times))) & ~harmonics).sum() * fields.cleared.rank * rest.shape[1])
     ratio = energy / degrees
     # the noise it is held against is an estimate too: F with 2 degrees, 2 high
     return ratio, bool(special.fdtr(2.0 * degrees, 2.0 * high, ratio) > 0.999)

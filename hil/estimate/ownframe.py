@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy import optimize
 
 from hil.errors import HilError, InputError
 
-BANDS = 64  # of a turn's spectrum, between which the phase of an echo turns by little
+WEAK = 1e-6  # of the strongest combination of antennas: less was not sent
 STANDS_OUT = 8.0  # times the mean match over all lags
 
 
@@ -40,7 +41,7 @@ def begins(samples: NDArray[np.complexfloating], sent: NDArray[np.complexfloatin
         raise HilError("capture-short", "fewer than two turns of the frame", where=where, found=f"{samples.shape[1]} samples",
                        allowed=f"{2 * turn} or more", fix="capture longer")  # fmt: skip
     whole = scipy.fft.fft(samples[:, : turns * turn].reshape(len(samples), turns, turn), axis=-1)  # (rx, turn, bin)
-    known = np.conj(scipy.fft.fft(sent, axis=-1))
+    known = np.conj(_apart(scipy.fft.fft(sent, axis=-1)))
     at, match = _match(whole.sum(1), known)
     if match < STANDS_OUT:
         raise HilError("no-preamble", "the station does not hear its own frame", where=where, found=f"a match of {match:.1f} times the mean",
@@ -61,23 +62,17 @@ def _match(seen: NDArray, known: NDArray) -> tuple[int, float]:
     return at, float(power[at] / power.mean())
 
 
+def _apart(waves: NDArray) -> NDArray:
+    """(combination, bin) what the antennas send as combinations of equal power that have nothing in common: a match against all of them is
+    then what a flat response of every antenna explains."""
+    values, vectors = np.linalg.eigh(waves @ waves.conj().T)
+    kept = values > WEAK * values[-1]
+    return (vectors[:, kept] / np.sqrt(values[kept])).conj().T @ waves
+
+
 def _fraction(seen: NDArray, known: NDArray, at: int) -> float:
-    """Samples beyond `at` by which a turn begins late, from how the response of the antennas, all fitted at once, turns over the band."""
-    order = np.argsort(np.fft.fftfreq(known.shape[1]))
-    place = np.fft.fftfreq(known.shape[1])[order]
-    seen = seen[:, order] * np.exp(2j * np.pi * at * place)
-    responses, powers, middles = [], [], []
-    for band in np.array_split(np.arange(len(order)), BANDS):
-        waves = np.conj(known[:, order[band]])
-        gram = waves @ waves.conj().T
-        responses.append((seen[:, band] @ waves.conj().T) @ np.linalg.pinv(gram, rcond=1e-6, hermitian=True))
-        powers.append(float(np.trace(gram).real))
-        middles.append(float(place[band].mean()))
-    response, power, middle = np.array(responses), np.array(powers), np.array(middles)
-    late = 0.0
-    for reach in (1, BANDS // 8, BANDS // 2):  # ever farther apart, each unwrapped by the one before
-        turned = response * np.exp(2j * np.pi * late * middle)[:, None, None]
-        weight = np.minimum(power[reach:], power[:-reach])
-        pull = np.sum(weight[:, None, None] * turned[reach:] * np.conj(turned[:-reach]))
-        late -= float(np.angle(pull)) / (2.0 * np.pi * float(np.mean(middle[reach:] - middle[:-reach])))
-    return late
+    """Samples beyond `at` by which a turn begins late: where a flat response explains most."""
+    place = np.fft.fftfreq(known.shape[1])
+    onto = seen[:, None] * (known * np.exp(2j * np.pi * at * place))  # (rx, combination, bin)
+    missed = lambda late: -float(np.sum(np.abs(onto @ np.exp(2j * np.pi * late * place)) ** 2))
+    return float(optimize.minimize_scalar(missed, bounds=(-1.0, 1.0), method="bounded", options={"xatol": 1e-3}).x)

@@ -7,7 +7,7 @@ from cells_scene import CARRIER, STATIONS, WAVELENGTH, C, capture, designed, wal
 from hil.errors import DeviceError, InputError
 from hil.estimate.azimuth import bearing
 from hil.estimate.clutter import Terms, clear
-from hil.estimate.echofields import Fields, Spread
+from hil.estimate.echofields import Chains, Fields, Spread
 from hil.estimate.slowtime import SlowTime, of_frames, of_samples, of_tones
 from hil.estimate.stations import Prior
 from hil.waveform import Numerology, ofdm
@@ -56,7 +56,8 @@ def test_dopplers_and_relative_phases_are_those_of_the_walk():
 def fitted(seed=4, **rest):
     scene, own, slow = heard(seed, **rest)
     targets = [scene.priors[own], scene.priors[1 - own]]
-    return Fields(clear(slow), STATIONS, own, targets, WAVELENGTH, Spread())
+    chains = Chains(np.ones(10, complex), 2 * (np.ones(6, complex),), 0.1 * np.eye(18), 2 * (0.1 * np.eye(10),))
+    return Fields(clear(slow), STATIONS, own, targets, WAVELENGTH, Spread(), chains)
 
 
 def test_slopes_are_those_of_the_fields():
@@ -65,48 +66,65 @@ def test_slopes_are_those_of_the_fields():
     point = fields.mean + 0.1 * fields.width * rng.standard_normal(fields.mean.shape)
     gains = rng.standard_normal(4) + 1j * rng.standard_normal(4)
 
-    def field(point):
-        terms = fields.terms(point, False)
-        return np.einsum("k,kr,kbm,kc->rbmc", gains, terms.arrival, terms.departure, terms.slow)
+    errors = 0.1 * rng.standard_normal(len(fields.held))
+    point[:, fields.turning(0) : fields.turning(0) + 2] = 0.0  # how angles turn is linearised, at none
 
-    terms, columns = fields.terms(point, True), fields.columns(gains)
+    def field(point, errors):
+        terms, weights = fields.terms(point, errors), fields.units(point) @ gains
+        return np.einsum("k,kr,kbm,kc->rbmc", weights, terms.arrival, terms.departure, terms.slow)
+
+    def check(terms, by, upper, lower, step):
+        numeric = (upper - lower) / (2 * step)
+        told = np.einsum("k,kr,kbm,kc->rbmc", by, terms.arrival, terms.departure, terms.slow)
+        assert told == pytest.approx(numeric, rel=1e-5, abs=1e-6 * np.abs(numeric).max())
+
+    terms, columns = fields.terms(point, errors), fields.columns(point, gains)
     for number in range(point.size):
         step = np.zeros(point.size)
         step[number] = 1e-6 * fields.width.ravel()[number]
-        numeric = (field(point + step.reshape(point.shape)) - field(point - step.reshape(point.shape))) / (2 * step[number])
-        told = np.einsum("k,kr,kbm,kc->rbmc", columns[:, number], terms.arrival, terms.departure, terms.slow)
-        assert told == pytest.approx(numeric, rel=1e-5, abs=1e-6 * np.abs(numeric).max())
+        step = step.reshape(point.shape)
+        check(terms, columns[:, number], field(point + step, errors), field(point - step, errors), step.max())
+    terms, columns = fields.by_chains(point, gains)
+    for number, step in enumerate(1e-3 * np.eye(len(errors))):
+        check(terms, columns[:, number], field(point, step), field(point, -step), 1e-3)
 
 
 def test_products_are_those_of_explicit_projections():
     """Against columns written out sample statistics by sample statistics, nuisances by least squares."""
     rng = np.random.default_rng(5)
     unit = lambda *shape: rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
-    cells, rx, modes, samples = 8, 2, 2, 20
-    x, static = unit(cells, modes, samples), 30.0 * unit(rx, modes)
-    y = static @ x + unit(cells, rx, samples)
+    turns, places, rx, modes, samples = 4, 2, 2, 2, 20
+    cells = turns * places
+    x, static = np.tile(unit(places, modes, samples), (turns, 1, 1)), 30.0 * unit(rx, modes)
+    repeats = np.tile(100.0 * unit(places, rx, samples), (turns, 1, 1))  # whatever comes with the waveform, no response to it
+    wander = np.exp(1j * 0.05 * rng.standard_normal((cells, modes)))
+    y = static @ (wander[..., None] * x) + repeats + unit(cells, rx, samples)
     back = np.conj(np.swapaxes(x, 1, 2))
     light = np.eye(2)[:, None, None, :] + 0j  # a transmitter of one antenna for each mode
-    slow = SlowTime((y @ back)[:, None], (x @ back)[:, None], np.arange(cells) * 1e-3, np.zeros(1), light, cells * samples)
+    slow = SlowTime((y @ back)[:, None], (x @ back)[:, None], np.arange(cells) * 1e-3, np.zeros(1), light, cells * samples, places)
     cleared = clear(slow)
     terms = Terms(unit(3, rx), unit(3, 1, modes), unit(3, cells))
     mixing = unit(3, 4)
     gram, onto = cleared.products(terms, mixing)
-    sent = x * np.exp(1j * cleared.phases[:, cleared.group])[..., None]
+    turned = np.exp(1j * cleared.phases[:, cleared.group])[..., None] * x
     real = lambda fields: np.concatenate([fields.real.reshape(len(fields), -1), fields.imag.reshape(len(fields), -1)], axis=1)
-    fields = np.einsum("kr,km,kc,cms,kf->fcrs", terms.arrival, terms.departure[:, 0], terms.slow, sent, mixing)
-    nuisances = [np.einsum("r,cs->crs", np.eye(rx)[r], sent[:, m]) * factor for r in range(rx) for m in range(modes) for factor in (1, 1j)]
-    for c in range(cells):
-        for m in range(modes):
-            turned = np.zeros((cells, rx, samples), complex)
-            turned[c] = 1j * np.outer(cleared.static[0][:, m], sent[c, m])
-            nuisances.append(turned)
+    fields = np.einsum("kr,km,kc,cms,kf->fcrs", terms.arrival, terms.departure[:, 0], terms.slow, turned, mixing)
+    nuisances = []
+    for place, r, sample in np.ndindex(places, rx, samples):
+        for factor in (1.0, 1.0j):
+            nuisances.append(np.zeros((cells, rx, samples), complex))
+            nuisances[-1][place::places, r, sample] = factor
+    for c, m in np.ndindex(cells - places, modes):
+        nuisances.append(np.zeros((cells, rx, samples), complex))
+        nuisances[-1][c] = 1j * np.outer(cleared.static[0][:, m], turned[c, m])
+        nuisances[-1][c + places] = -1j * np.outer(cleared.static[0][:, m], turned[c + places, m])
     basis, size, _ = np.linalg.svd(real(np.array(nuisances)).T, full_matrices=False)
     basis = basis[:, size > 1e-6 * size[0]]
     rows = real(fields)
     past = rows - (rows @ basis) @ basis.T
     assert gram == pytest.approx(past @ past.T, rel=1e-6, abs=1e-6 * np.abs(gram).max())
-    assert onto == pytest.approx(past @ real(y[None])[0], rel=1e-5, abs=1e-5 * np.abs(onto).max())
+    followed = np.einsum("rm,cms->crs", cleared.static[0], turned)
+    assert onto == pytest.approx(past @ real((y - followed)[None])[0], rel=1e-5, abs=1e-5 * np.abs(onto).max())
 
 
 GRID = Numerology(3.84e6, 2.88e6)
@@ -146,10 +164,10 @@ def test_frames_of_many_tones():
     rng = np.random.default_rng(3)
     scene, own = walk(rng), 1
     tones, x, light, times = ofdm_capture(rng, scene, own, 25.0)
-    got = bearing(of_tones(tones, x, light, times, GRID), STATIONS, own, scene.priors, CARRIER)
+    got = bearing(of_tones(tones, x, light, times, GRID, turn=280), STATIONS, own, scene.priors, CARRIER)
     error = got.azimuth.value[0] - scene.truth[own, own]
     assert got.above_threshold and abs(error) < 3.5 * got.azimuth.std[0] and got.azimuth.std[0] < 0.01
-    assert got.snr_db == pytest.approx(25.0, abs=2.0)
+    assert got.snr_db + got.loss_db == pytest.approx(25.0, abs=2.0)
 
 
 def test_samples_of_frames_become_their_tones():
@@ -186,7 +204,7 @@ def test_bad_input_is_refused():
     with pytest.raises(InputError, match="too seldom"):
         of_samples(np.ones((10, 60_000)), np.ones((2, 20_000)), np.ones((2, 1, 2)), RATE)
     with pytest.raises(DeviceError, match="no number"):
-        SlowTime(slow.received * np.nan, slow.sent, slow.times, slow.frequencies, slow.light, 1)
+        SlowTime(slow.received * np.nan, slow.sent, slow.times, slow.frequencies, slow.light, 1, slow.places)
     with pytest.raises(InputError, match="prior"):
         Prior(np.array([0.0, np.inf, 0.0]))
 
