@@ -38,6 +38,9 @@ def beside(final: Row | None, other: Row) -> str:
     gain = final.measured - other.measured if here else other.measured - final.measured
     if what := here or there:
         facts.append(f"{WORDS[what]} {'brings' if gain >= 0.0 else 'costs'} {abs(gain):.1f} dB")
+    if what == "robustness" and final.promised is not None and other.promised is not None:
+        more = (final.promised - other.promised) * (1.0 if here else -1.0)
+        facts += [f"it lets {more:.1f} dB more be promised"] if more > 0.1 else []
     return "; ".join(facts)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HALF = 1.96  # deviations: 95 % of one angle
 MOST_CELLS = 4
+_COLUMNS = 4  # of the key
 DEGREE = "\N{DEGREE SIGN}"
 
 
@@ -121,9 +122,11 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
     if not every:
         return None
     cells = list(dict.fromkeys(fix.cell for fix in every))[:MOST_CELLS]
+    key = _key(every)
+    room = 0.06 + 0.042 * -(-len(key) // _COLUMNS)
     with look.figure(4.6) as fig:
         says = finding(every)
-        top = look.title(fig, says) - 0.145
+        top = look.title(fig, says) - room
         base, left, wide = 0.105, 0.085, 0.905 / len(cells)
         tall = top - base
         values = [math.degrees(abs(value)) for fix in every for value in (fix.error, fix.std, fix.crlb, fix.ideal) if abs(value) > 0.0]
@@ -136,8 +139,8 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
             look.panel_title(error, f"target of {cell}")
             _echo(echo, mine, every)
             named = [place for place, fix in enumerate(mine) if not fix.round or fix.round % -(-len(mine) // 10) == 0]
-            turned = any(len(mine[place].label) > 3 for place in named)
-            echo.set_xticks(named, [mine[place].label for place in named], rotation=25 if turned else 0, ha="right" if turned else "center")
+            turned = {"rotation": 25, "ha": "right"} if sum(len(mine[place].label) > 3 for place in named) > 4 else {}
+            echo.set_xticks(named, [look.broken(mine[place].label) for place in named], **turned)
             error.set_xticks(named, [""] * len(named))
             if column:
                 error.set_yticklabels([])
@@ -145,7 +148,8 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
             else:
                 error.set_ylabel("angle, degrees", labelpad=2.0)
                 echo.set_ylabel("dB", labelpad=2.0)
-        _legend(fig, every, top + 0.14)
+        fig.legend(list(key.values()), list(key), loc="upper left", bbox_to_anchor=(0.005, top + room - 0.005), ncols=_COLUMNS, columnspacing=1.1,
+                   handletextpad=0.4, borderaxespad=0.0, fontsize=8, labelspacing=0.25)  # fmt: skip
         return look.svg(fig, "target"), says
 
 
@@ -182,7 +186,8 @@ def _echo(axes: Axes, found: Sequence[Bearing], every: Sequence[Bearing]) -> Non
     axes.grid(axis="x", visible=False)
 
 
-def _legend(fig: Any, found: Sequence[Bearing], top: float) -> None:
+def _key(found: Sequence[Bearing]) -> dict[str, Any]:
+    """What each line and marker is."""
     from matplotlib.lines import Line2D
 
     solid = {fix.designer: fix for fix in found}
@@ -194,8 +199,7 @@ def _legend(fig: Any, found: Sequence[Bearing], top: float) -> None:
     rows["target and noise alone"] = Line2D([], [], color=look.BOUND, lw=1.5)
     rows["echo over noise"] = Line2D([], [], color=look.INK, lw=0.9, marker="o", ms=4)
     rows["lost with the room"] = Line2D([], [], color=look.SOFT, lw=0.9, ls="--", marker="s", ms=4, mfc="white")
-    fig.legend(list(rows.values()), list(rows), loc="upper left", bbox_to_anchor=(0.005, top), ncols=5, columnspacing=1.1, handletextpad=0.4,
-               borderaxespad=0.0, fontsize=8, labelspacing=0.25)  # fmt: skip
+    return rows
 
 
 def angle_table(run: Run) -> str:

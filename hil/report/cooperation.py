@@ -89,10 +89,12 @@ def finding(found: Facts, made: list[Step]) -> str:
         parts = [f"{'brings' if step.gain >= 0.0 else 'costs'} the worst user {number(abs(step.gain))} dB{'' if clear else ' (within noise)'}"]
         if not math.isnan(step.ratio):
             parts.append(_bound(step.ratio))
+        if what == "robustness" and step.one.promised - step.other.promised > 0.1:
+            parts.append(f"lets it promise {number(step.one.promised)} in place of {number(step.other.promised)} dB")
         if what == "robustness" and step.other.shortfall > 0.0:
             kept = "keeps" if step.one.kept is not False else "breaks too"
             parts.append(f"{kept} a promise that {step.other.designer} broke by {number(step.other.shortfall)} dB")
-        said.append(f"{WORDS[what]} {', '.join(parts[:-1])}{' and ' if len(parts) > 1 else ''}{parts[-1]}")
+        said.append(f"{WORDS[what]} {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}")
     text = "; ".join(said)
     return text[:1].upper() + text[1:]
 

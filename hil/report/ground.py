@@ -68,7 +68,7 @@ def finding(run: Run, found: Facts) -> str:
     told = latest(run, found)
     if not told:
         return f"{text}, of which no angle was told"
-    said = ", ".join(f"{cell} {degrees(fix.error) + ' off' if not math.isnan(fix.error) else degrees(fix.std)}" for cell, fix in told.items())
+    said = ", ".join(f"{cell} {degrees(abs(fix.error)) + ' off' if not math.isnan(fix.error) else degrees(fix.std)}" for cell, fix in told.items())
     unsure = sum(not fix.sure for fix in told.values())
     last = next(iter(told.values())).round
     where = f"in round {last}" if last else "at last"

@@ -80,6 +80,11 @@ def short(designer: str) -> str:
     return name if len(name) <= 16 else f"{name[:15]}\N{HORIZONTAL ELLIPSIS}"
 
 
+def broken(label: str) -> str:
+    """A designer's name under a figure, over two lines where it is long."""
+    return label.replace("nominal-", "nominal-\n", 1)
+
+
 def marker(designer: str) -> dict[str, Any]:
     """Marker of measured values, as matplotlib keywords."""
     face = "white" if designer in HOLLOW else hue(designer)

@@ -83,11 +83,12 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
         until = fig.add_axes((0.585, 0.19, 0.40, top - 0.31))
         _rates(rate, every)
         _until(until, every)
-        labels = [f"{one.round}" if one.round else look.short(one.designer) for one in every]
+        labels = [f"{one.round}" if one.round else look.broken(look.short(one.designer)) for one in every]
         for axes in (rate, until):
             axes.set_xticks(range(len(every)), labels)
             axes.set_xlim(-0.6, len(every) - 0.4)
-            axes.set_xlabel("round", labelpad=1.0)
+            if not any("\n" in label for label in labels):
+                axes.set_xlabel("round", labelpad=1.0)
             axes.grid(axis="x", visible=False)
         return look.svg(fig, "phases"), says
 

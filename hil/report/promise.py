@@ -152,9 +152,10 @@ def _labels(axes: Axes, found: Facts, end: float) -> None:
     """Names at the right end, at the height of what was measured last."""
     rows = [entry for entry in (found.last(name) for name in dict.fromkeys(e.designer for e in found.rounds)) if entry is not None]
     low, high = axes.get_ylim()
-    heights = look.spread([entry.measured for entry in rows], 0.062 * (high - low))
-    for entry, height in zip(rows, heights):
-        text = f"{look.short(entry.designer)} {number(entry.measured)}"
+    names = [look.broken(look.short(entry.designer)) for entry in rows]
+    heights = look.spread([entry.measured for entry in rows], (0.1 if "\n" in "".join(names) else 0.062) * (high - low))
+    for entry, name, height in zip(rows, names, heights):
+        text = f"{name} {number(entry.measured)}"
         where = {"xytext": (16, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
         axes.annotate(text, (end, height), fontweight="bold", **where)
         axes.plot([end + 9 / 390 * (end - axes.get_xlim()[0])], [height], ms=6, clip_on=False, **look.marker(entry.designer))

@@ -145,14 +145,18 @@ def sections_of(run: Run) -> list[Section]:
     found = [_CELLS.get(section.name, section) for section in SECTIONS] if run.scenario.get("cell") else list(SECTIONS)
     if still(run):
         found = [_CELLS["motion"] if section.name == "motion" else section for section in found if section.name != "rail"]
-    assumed = phases.assumption(run)
-    return [_with(section, "phases", f" Assumed: {assumed}.") if assumed else section for section in found]
+    more = {}
+    if assumed := phases.assumption(run):
+        more["phases"] = f" Assumed: {assumed}."
+    if any(signal.deeper(str(event.get("designer") or "")) for event in run.of("designed")):
+        more |= dict.fromkeys(("promise", "gain"), " SINR of a symbol-level design: its least margin squared over the noise.")
+    single = run.scenario.get("design", {}).get("waveform") == "single-carrier"
+    return [replace(section, figures=_captions(section, more, single)) for section in found]
 
 
-def _with(section: Section, figure: str, said: str) -> Section:
-    if figure not in section.figures:
-        return section
-    return replace(section, figures={name: text + said * (name == figure) for name, text in section.figures.items()})
+def _captions(section: Section, more: Mapping[str, str], single: bool) -> dict[str, str]:
+    texts = {name: text + more.get(name, "") for name, text in section.figures.items()}
+    return {name: text.replace(signal.EVM, signal.EVM_SINGLE) if single else text for name, text in texts.items()}
 
 
 def still(run: Run) -> bool:

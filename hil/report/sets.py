@@ -109,11 +109,12 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
         top = look.title(fig, says)
         room = 0.24 / height
         base, tall = 0.42 / height, (top - (0.42 + 0.50) / height - (lines - 1) * room) / lines
+        left = 0.105 if max(map(len, labels)) <= 11 else 0.165
         widest = 105.0 * max(ball.size for ball in every)
         for place, link in enumerate(links):
             line, column = divmod(place, columns)
             bottom = base + (lines - 1 - line) * (tall + room)
-            axes = fig.add_axes((0.105 + column * 0.89 / columns, bottom, 0.89 / columns - 0.03, tall))
+            axes = fig.add_axes((left + column * (0.995 - left) / columns, bottom, (0.995 - left) / columns - 0.03, tall))
             for ball in (one for one in every if one.link == link and one.label in labels):
                 _ball(axes, ball, labels.index(ball.label), names)
             axes.set_yticks(range(len(labels)), labels if column == 0 else [""] * len(labels))

@@ -28,6 +28,10 @@ EVM = (
     "EVM: rms error over rms reference of the payload's known symbols (data-aided), after one complex gain per tone, fitted over the whole "
     "payload, and each symbol's common phase; nothing else is equalised."
 )
+EVM_SINGLE = (
+    "EVM: rms error over rms reference of the payload's known symbols (data-aided), after one complex gain for the whole payload. A symbol-level "
+    "design moves symbols deeper into their regions on purpose: its EVM says nothing of errors."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +164,11 @@ def finding(found: list[Heard]) -> str:
     if not found:
         return "No signal was measured"
     worst = max(found, key=lambda one: -1.0 if math.isnan(one.evm) else one.evm)
-    text = f"EVM is {100 * worst.evm:.1f} % ({number(20 * math.log10(worst.evm))} dB) at the worst user" if worst.evm > 0 else "EVM was not recorded"
+    if deeper(worst.designer):
+        errors, bits = (sum(int(one.event.get(key) or 0) for one in found) for key in ("bit_errors", "bits"))
+        text = f"Symbols were moved deeper into their regions, so EVM says nothing: {errors} bit errors in {bits}"
+    else:
+        text = _evm(worst)
     sides = [(side, floor) for one in found for side, floor in zip(one.acpr, one.floor) if not math.isnan(side)]
     if sides:
         most, floor = max(sides)
@@ -168,6 +176,15 @@ def finding(found: list[Heard]) -> str:
         if not math.isnan(floor):
             text += ", the receiver's own noise" if most - floor < 1.0 else f", {number(most - floor)} dB above silence"
     return text
+
+
+def deeper(designer: str) -> bool:
+    """Whether a design is one of symbols: they may lie anywhere in their decision regions."""
+    return designer.endswith("-slp")
+
+
+def _evm(worst: Heard) -> str:
+    return f"EVM is {100 * worst.evm:.1f} % ({number(20 * math.log10(worst.evm))} dB) at the worst user" if worst.evm > 0 else "EVM was not recorded"
 
 
 def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
@@ -178,18 +195,18 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
     if not shown:
         return None
     points = any(len(one.points) for one in shown)
-    blocks = any(one.event.get("blocks_db") for one in shown)
+    blocks = any(len(one.event.get("blocks_db") or ()) > (1 if len(shown) > _WIDE else 0) for one in shown)
     spectra = any(one.spectrum is not None for one in shown)
     columns = min(len(shown), _COLUMNS)
     small = columns > _WIDE
     tall_each = (1.45, 1.0, 0.90) if small else (1.75, 1.15, 1.75)  # inches
     rows = [(tall, panel) for tall, there, panel in zip(tall_each, (spectra, blocks, points), (_density, _blocks, _constellation)) if there]
     lines = -(-len(shown) // columns)
-    height = 0.50 + lines * sum(tall + 0.66 for tall, _ in rows)
+    says = finding(everybody)
+    if len(everybody) > len(shown):
+        says += f"; {len(shown)} of {len(everybody)} users are shown"
+    height = 0.50 + lines * sum(tall + 0.66 for tall, _ in rows) + 0.2 * (len(says) > 150)
     with look.figure(height) as fig:
-        says = finding(everybody)
-        if len(everybody) > len(shown):
-            says += f"; {len(shown)} of {len(everybody)} users are shown"
         top = (look.title(fig, says) - 1.0) * height + height
         limits = _limits(shown)
         for line in range(lines):
@@ -202,16 +219,21 @@ def draw(run: Run, found: Facts) -> tuple[bytes, str] | None:
                     panel(fig, axes, run, one, column, limits, small)
                     panels.append(axes)
                 if small:
-                    _alike(panels)
+                    _alike(panels, square=panel is _constellation)
                 top -= tall + 0.66
         return look.svg(fig, "signal"), says
 
 
-def _alike(panels: list[Axes]) -> None:
-    """One scale for a row, written at its left end."""
+def _alike(panels: list[Axes], square: bool) -> None:
+    """One scale for a row, written at its left end; square: for both axes."""
     low, high = (pick(axes.get_ylim()[side] for axes in panels) for side, pick in enumerate((min, max)))
     for column, axes in enumerate(panels):
         axes.set_ylim(low, high)
+        if square:
+            step = max(1, int(0.75 * high))
+            axes.set_xlim(low, high)
+            axes.set_xticks((-step, 0, step))
+            axes.set_yticks((-step, 0, step))
         if column:
             axes.set_yticklabels([])
 
@@ -306,7 +328,8 @@ def _constellation(fig: Figure, axes: Axes, run: Run, one: Heard, column: int, l
     if column == 0:
         axes.set_ylabel("Q" if small else "Q, of the rms symbol", labelpad=1.0)
     modulation = run.scenario.get("signal", {}).get("modulation", "payload")
-    look.panel_title(axes, f"{one.user}: EVM {100 * one.evm:.0f} %" if small and one.evm > 0 else f"{one.user}: {modulation}")
+    named = small and one.evm > 0 and not deeper(one.designer)
+    look.panel_title(axes, f"{one.user}: EVM {100 * one.evm:.0f} %" if named else f"{one.user}: {modulation}")
     bits, errors = one.event.get("bits"), one.event.get("bit_errors")
     lines = [f"EVM {100 * one.evm:.1f} %", f"  = {number(20 * math.log10(one.evm))} dB"] if one.evm > 0 else []
     lines += [f"{errors} bit errors", f"  in {bits:,}".replace(",", "\N{THIN SPACE}")] if bits else []

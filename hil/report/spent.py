@@ -142,7 +142,7 @@ def _stack(axes: Axes, rows: list[Bar], wall: bool) -> None:
             axes.axhspan(height - 0.5, height + 0.5, color="#e6e6e6", lw=0, zorder=0)
             axes.text(left + 0.01 * widest, height, "not whole", va="center", fontsize=8, color=look.SOFT, zorder=4)
     named = range(0, len(rows), -(-len(rows) // 40))
-    axes.set_yticks(named, [rows[i].label for i in named])
+    axes.set_yticks(named, [look.broken(rows[i].label) for i in named])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0.0, 1.04 * widest)
     axes.tick_params(axis="y", length=0)

@@ -24,17 +24,30 @@ def signal_table(run: Run, found: Facts) -> str:
     """The last round of each design at each user."""
     rows = []
     unit = "dBm"
+    wrong = _symbol_errors(run)
     for one in signal.rows(run, found):
         unit = one.spectrum.unit if one.spectrum is not None else unit
         evm = "-" if math.isnan(one.evm) else f"{100 * one.evm:.1f} % ({number(20 * math.log10(one.evm))} dB)"
         errors = "-" if not one.event.get("bits") else f"{one.event.get('bit_errors')} of {one.event['bits']}"
         cells = [escape(one.designer), escape(one.user), number(one.level), *map(number, one.acpr), number(max(one.floor)), evm, errors]
+        if wrong:
+            cells.append(wrong.get((one.round, one.designer, one.user), "-"))
         cells.append("-" if math.isnan(one.clipped) else f"{100 * one.clipped:.2f} %")
         rows.append(("", cells))
     if not rows:
         return ""
-    head = ["design", "user", f"in band,<br>{unit}", "below it,<br>dB", "above it,<br>dB", "silence,<br>dB", "EVM", "bit errors", "clipped"]
+    errors = ["bit errors", "symbol errors"] if wrong else ["bit errors"]
+    head = ["design", "user", f"in band,<br>{unit}", "below it,<br>dB", "above it,<br>dB", "silence,<br>dB", "EVM", *errors, "clipped"]
     return table(head, rows, "Each design's last round as received. Beside the band: re the power in it; silence: the receiver alone.", left=(0, 1))
+
+
+def _symbol_errors(run: Run) -> dict[tuple[int, str, str], str]:
+    """(round, designer, user) -> so many of so many, where results.csv counts symbols."""
+    held = run.table()
+    if "symbols" not in held or held["symbols"].dtype.kind not in "if":
+        return {}
+    columns = (held[name] for name in ("round", "designer", "user", "symbol_errors", "symbols"))
+    return {(int(n), str(d), str(u)): f"{errors:.0f} of {of:.0f}" for n, d, u, errors, of in zip(*columns) if of > 0}
 
 
 def time_table(run: Run) -> str:

@@ -10,7 +10,7 @@ from cells_run import BASES, CELLS, RUN, TARGETS, azimuth, make
 from test_report_page import Page
 
 from hil.records import read
-from hil.report import angles, clocks, cooperation, facts, ground, knowledge, page, phases, render, sets
+from hil.report import angles, clocks, cooperation, facts, ground, knowledge, page, phases, render, sets, signal
 from hil.report.answer import sentences
 from hil.report.facts import difference
 from hil.report.flags import flags
@@ -126,6 +126,20 @@ def test_what_caution_saves_is_the_promise_that_the_nominal_design_breaks(tmp_pa
         "Caution brings the worst user 3.2 dB, leaves the bound on the angle as it is and keeps a promise that nominal-comp-blp broke "
         "by 0.8 dB"
     )
+
+
+def test_symbols_moved_deeper_are_not_judged_by_their_evm(tmp_path):
+    run = read(make(tmp_path, rounds=[(0, "cbf-slp", 11.0), (1, "comp-slp", 12.0)]))
+    image, says = signal.draw(run, facts(run))
+    assert says.startswith("Symbols were moved deeper into their regions, so EVM says nothing: 0 bit errors in 289440")
+    assert b"u6: qpsk" in image and b"u6: EVM" not in image
+    (promise,) = [section.figures["promise"] for section in sections_of(run) if section.name == "promise"]
+    assert promise.endswith("least margin squared over the noise.")
+
+
+def test_symbol_errors_stand_beside_bit_errors(tmp_path):
+    text = words(make(tmp_path))
+    assert "bit errors symbol errors" in text and "0 of 48240 5 of 100" in text
 
 
 # ---- angles
