@@ -117,14 +117,12 @@ def carrier_of(stations: Stations, asked: float, residual: float, rng: np.random
     lab, first = stations.lab, stations.each[0]
     grid = lab.numerology
     rate = grid.sample_rate_hz / STEP
-    inside = np.abs(grid.frequencies_hz) <= (1.0 + ROLL_OFF) * rate / 2.0
-    edge = np.clip((np.abs(grid.frequencies_hz[inside]) / rate - (1.0 - ROLL_OFF) / 2.0) / ROLL_OFF, 0.0, 1.0)
-    shape = 0.5 + 0.5 * np.cos(np.pi * edge)  # of a pulse and its matched filter
+    edge = np.clip((np.abs(grid.frequencies_hz) / rate - (1.0 - ROLL_OFF) / 2.0) / ROLL_OFF, 0.0, 1.0)
     sent = payload(len(lab.users), SYMBOLS, rng)
     length = _frame(stations, 0, np.zeros((stations.element_power.size, SYMBOLS), complex)).length
     return Carrier(
-        asked=asked, residual=residual, cells=stations.cells, inside=inside, shape=shape / shape.mean(), blocks=grid.block_of_tone,
-        wider=rate / grid.spacing_hz,
+        asked=asked, residual=residual, cells=stations.cells, tones=grid.tones,
+        shape=np.where(edge < 1.0, 0.5 + 0.5 * np.cos(np.pi * edge), 0.0), blocks=grid.block_of_tone, wider=round(rate / grid.spacing_hz),
         element_power_w=stations.element_power, transmit_place=stations.wavelengths(first.transmit),
         receive_place=stations.wavelengths(first.receive), payload=sent, turns=int(ECHO_S * grid.sample_rate_hz / length),
         coherent=stations.together, rng=rng,

@@ -179,23 +179,19 @@ class Uneven:
         return np.einsum("n,nui->u", power, rows) / rows.shape[2]
 
 
-def over_tones(
-    channel: NDArray[np.complex128], mode: Mode, weight: NDArray[np.float64] | None = None
-) -> tuple[NDArray[np.complex128], Uneven]:  # fmt: skip
-    """Mean channel (base station, user, antenna) of tones, and what they have besides. channel: (base station, user, tone, antenna);
-    weight: (tone,) share of the power that is sent there, of mean one.
+def over_tones(channel: NDArray[np.complex128], mode: Mode) -> tuple[NDArray[np.complex128], Uneven]:
+    """Mean channel (base station, user, antenna) of tones, and what they have besides. channel: (base station, user, tone, antenna).
 
     Each tone's phase is free: one for all base stations that send a stream together, one for each where they do not.
     """
     stations, users, tones, antennas = channel.shape
     seen = channel if mode == "cbf" else np.moveaxis(channel, 0, 2).reshape(1, users, tones, stations * antennas)
-    share = np.ones((tones, 1)) if weight is None else np.asarray(weight, float)[:, None]
     mean = seen[:, :, tones // 2]
     for _ in range(3):
         turn = np.sum(seen * mean.conj()[:, :, None], -1, keepdims=True)
         aligned = seen * np.exp(-1j * np.angle(turn))
-        mean = (aligned * share).mean(2)
-    away = (aligned - mean[:, :, None]) * np.sqrt(share)
+        mean = aligned.mean(2)
+    away = aligned - mean[:, :, None]
     return (mean if mode == "cbf" else np.moveaxis(mean.reshape(users, stations, antennas), 1, 0)), Uneven(away)
 
 

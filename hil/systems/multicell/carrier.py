@@ -35,18 +35,18 @@ def payload(users: int, length: int, rng: np.random.Generator) -> NDArray[np.com
 class Carrier(Residual):
     """What is asked of a multi-cell designer on one carrier. Frozen.
 
-    cells: (user,) its base station. inside: (tone,) which sounded tones the carrier occupies; shape: of those, power of its spectrum, mean
-    one; blocks: (tone,) blocks of all tones. wider: symbol rate over tone spacing: noise of a symbol over that of a tone.
+    cells: (user,) its base station. tones: (tone,) numbers of the sounded tones; shape: (tone,) amplitude of a pulse behind its matched filter,
+    0 outside; blocks: (tone,) block of each. wider: symbol rate over tone spacing, whole: noise of a symbol over that of a tone.
     element_power_w: (base station, antenna) watts, mean over the payload. transmit_place, receive_place: (antenna,) wavelengths.
     payload: (user, symbol) unit amplitude; turns: how often it is sent while targets are looked at. coherent: whether base stations share
     reference and start.
     """
 
     cells: NDArray[np.int64]
-    inside: NDArray[np.bool_]
+    tones: NDArray[np.int64]
     shape: NDArray[np.float64]
     blocks: NDArray[np.int64]
-    wider: float
+    wider: int
     element_power_w: NDArray[np.float64]
     transmit_place: NDArray[np.float64]
     receive_place: NDArray[np.float64]
@@ -56,13 +56,30 @@ class Carrier(Residual):
     positions: NDArray[np.float64] | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """(tone,) which sounded tones the carrier occupies."""
+        return self.shape > 0.0
+
+    def folded(self, channel: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """(base station, user, tone within half a symbol rate, antenna): what symbols see, tones a symbol rate apart added up.
+
+        channel: (base station, user, sounded tone, antenna).
+        """
+        middle = np.flatnonzero(np.abs(self.tones) <= self.wider // 2)
+        total = np.zeros((*channel.shape[:2], middle.size, channel.shape[3]), complex)
+        for place, tone in enumerate(self.tones[middle]):
+            alike = np.flatnonzero(((self.tones - tone) % self.wider == 0) & self.inside)
+            total[:, :, place] = np.einsum("nuti,t->nui", channel[:, :, alike], self.shape[alike]) / self.shape[alike].sum()
+        return total
+
     def problems(self, knowledge: Knowledge, mode: Mode) -> Iterator[tuple[Problem, Uneven]]:
         """The one problem there is, watts, and what the channel has besides being flat."""
         channel, radius, seen = knowledge.channel, knowledge.radius, knowledge.reflections
         if channel is None or radius is None or seen is None:
             raise InputError("knowledge", "a multi-cell design needs channels, their sets and what is known of the targets")
         power = self.element_power_w.sum(1)
-        mean, uneven = over_tones(channel.value[..., 0, :][:, :, self.inside], mode, self.shape)
+        mean, uneven = over_tones(self.folded(channel.value[..., 0, :]), mode)
         problem = Problem(
             mean, self.cells, radius[..., np.unique(self.blocks[self.inside])].max(-1), knowledge.noise.value * self.wider, power, seen.angle,
             seen.gain, seen.noise * self.wider, self.transmit_place, self.receive_place, self.payload.shape[1],
