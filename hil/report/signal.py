@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.errors import RecordError
 from hil.records import Run
 from hil.report import look
 from hil.report.facts import NONE, Facts, number
+from hil.report.spectrum import Spectrum, band, decibels, of_capture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SEGMENT = 512  # samples of a spectrum's segment: a tone's width at 15.36 MS/s
 MOST_USERS = 12
 _MHZ = ("MHz from the carrier", "MHz")
 _COLUMNS = 6  # users side by side; above _WIDE of them panels are small and say less
@@ -32,25 +31,6 @@ EVM_SINGLE = (
     "EVM: rms error over rms reference of the payload's known symbols (data-aided), after one complex gain for the whole payload. A symbol-level "
     "design moves symbols deeper into their regions on purpose: its EVM says nothing of errors."
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Spectrum:
-    """Power density of one capture. hertz, density: (bin,), density in W/Hz at the port, or in full scales per hertz where `unit` says so."""
-
-    hertz: NDArray[np.float64]
-    density: NDArray[np.float64]
-    unit: str
-
-    def power(self, low: float, high: float) -> float:
-        """Watts between two frequencies, hertz."""
-        step = self.hertz[1] - self.hertz[0]
-        return float(np.sum(self.density[(self.hertz >= low) & (self.hertz < high)]) * step)
-
-    @property
-    def db(self) -> NDArray[np.float64]:
-        """(bin,) dBm/Hz, or dBFS/Hz."""
-        return _db(self.density) + (30.0 if self.unit == "dBm" else 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,19 +59,6 @@ class Heard:
         return pairs[:, 0] + 1j * pairs[:, 1]
 
 
-def welch(samples: NDArray[Any], rate: float, size: int = SEGMENT) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(hertz, density per hertz) of complex samples, ascending: mean periodogram of half-overlapping Hann segments (Welch 1967)."""
-    size = min(size, len(samples))
-    starts = np.arange(0, len(samples) - size + 1, max(1, size // 2))
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(size) / size)
-    total = np.zeros(size)
-    for some in np.array_split(starts, max(1, len(starts) // 256)):  # a few segments at a time: long captures stay small
-        segments = samples[some[:, None] + np.arange(size)] * window
-        total += np.sum(np.abs(np.fft.fft(segments, axis=-1)) ** 2, axis=0)
-    density = total / (len(starts) * rate * np.sum(window**2))
-    return np.fft.fftshift(np.fft.fftfreq(size, 1.0 / rate)), np.fft.fftshift(density)
-
-
 def heard(run: Run, round: int, designer: str) -> list[Heard]:
     """One entry per user that was measured in a round of a designer, in the order of the run."""
     ports = _ports(run)
@@ -101,8 +68,8 @@ def heard(run: Run, round: int, designer: str) -> list[Heard]:
         if user is None or event.get("designer", designer) != designer:
             continue
         radio, channel = ports.get(user, (user, 0))
-        spectrum, clipped = _spectrum(run, channel, purpose="measure", round=round, device=radio, designer=designer)
-        silence, _ = _spectrum(run, channel, purpose="idle", device=radio)
+        spectrum, clipped = of_capture(run, channel, purpose="measure", round=round, device=radio, designer=designer)
+        silence, _ = of_capture(run, channel, purpose="idle", device=radio)
         level, acpr, floor = _adjacent(run, spectrum, silence)
         found.append(Heard(user, designer, round, spectrum, silence, level, acpr, floor, clipped, event))
     return found
@@ -116,26 +83,6 @@ def _ports(run: Run) -> dict[str, tuple[str, int]]:
     return {wire["user"]: (wire["radio"], wire.get("channels", [0])[0]) for wire in wires if "user" in wire}
 
 
-def _spectrum(run: Run, channel: int, **which: Any) -> tuple[Spectrum | None, float]:
-    """The last capture of a kind as a spectrum, and the share of it that clipped. None where there is none, or its data is not there."""
-    events = run.of("captured", **which)
-    if not events:
-        return None, NONE
-    clipped = float(events[-1].get("clipped") or 0.0)
-    try:
-        capture = run.capture(events[-1]["file"])
-    except (RecordError, OSError):
-        return None, clipped
-    if capture.samples.shape[-1] < 16:
-        return None, clipped
-    hertz, density = welch(capture.samples[channel], capture.sample_rate_hz)
-    opened = run.of("opened", device=which["device"])
-    full = opened[-1].get("receive_full_scale_dbm") if opened else None
-    if full is None:
-        return Spectrum(hertz, density, "dBFS"), clipped
-    return Spectrum(hertz, density * 10.0 ** ((full - capture.gain_db[channel]) / 10.0) * 1e-3, "dBm"), clipped
-
-
 def _adjacent(run: Run, spectrum: Spectrum | None, silence: Spectrum | None) -> tuple[float, tuple[float, float], tuple[float, float]]:
     if spectrum is None:
         return NONE, (NONE, NONE), (NONE, NONE)
@@ -146,18 +93,10 @@ def _adjacent(run: Run, spectrum: Spectrum | None, silence: Spectrum | None) -> 
     def relative(one: Spectrum | None) -> tuple[float, float]:
         if one is None or one.unit != spectrum.unit:
             return NONE, NONE
-        below, above = (float(_db(np.array(one.power(*side) / inside))) for side in sides)
+        below, above = (float(decibels(np.array(one.power(*side) / inside))) for side in sides)
         return below, above
 
-    return float(_db(np.array(inside))) + (30.0 if spectrum.unit == "dBm" else 0.0), relative(spectrum), relative(silence)
-
-
-def band(run: Run, spectrum: Spectrum) -> tuple[float, float]:
-    """(half of the used band, end of what was sampled), hertz either side of the carrier; the band is one bin wider for the window."""
-    end = -float(spectrum.hertz[0])
-    step = float(spectrum.hertz[1] - spectrum.hertz[0])
-    used = run.scenario.get("signal", {}).get("used_bandwidth_hz")
-    return (end if used is None else min(end, 0.5 * float(used) + 1.5 * step)), end
+    return float(decibels(np.array(inside))) + (30.0 if spectrum.unit == "dBm" else 0.0), relative(spectrum), relative(silence)
 
 
 def finding(found: list[Heard]) -> str:
@@ -342,7 +281,3 @@ def rows(run: Run, found: Facts) -> list[Heard]:
     """The last measured round of every designer, for the table."""
     last = [found.last(name) for name in dict.fromkeys(entry.designer for entry in found.rounds)]
     return [one for entry in last if entry is not None for one in heard(run, entry.number, entry.designer)]
-
-
-def _db(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 10.0 * np.log10(np.maximum(values, 1e-300))

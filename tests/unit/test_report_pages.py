@@ -9,7 +9,7 @@ from test_report_facts import NAME, row, run_of, writer_in
 from hil.clock import Instant
 from hil.device import Capture
 from hil.records import read
-from hil.report import clocks, facts, gain, knowledge, motion, sets, signal, target
+from hil.report import clocks, facts, gain, knowledge, motion, sets, signal, spectrum, target
 from hil.report.flags import flags
 from hil.report.provenance import provenance
 
@@ -64,14 +64,14 @@ def test_without_a_sparse_array_motion_is_not_told_apart_from_width(tmp_path):
 def test_a_tone_has_its_power_and_its_place_in_the_spectrum():
     rate, count = 1e6, 8192
     at = 37 / 512 * rate  # the middle of a bin
-    hertz, density = signal.welch(0.3 * np.exp(2j * np.pi * at / rate * np.arange(count)), rate)
+    hertz, density = spectrum.welch(0.3 * np.exp(2j * np.pi * at / rate * np.arange(count)), rate)
     assert hertz[np.argmax(density)] == pytest.approx(at) and np.sum(density) * rate / 512 == pytest.approx(0.09)
 
 
 def test_white_noise_is_flat_at_its_power_over_the_rate():
     rng = np.random.default_rng(5)
     noise = rng.standard_normal((200_000, 2)) @ [1, 1j]
-    _, density = signal.welch(noise, 4e6)
+    _, density = spectrum.welch(noise, 4e6)
     assert density.mean() * 4e6 == pytest.approx(2.0, rel=0.02)
     assert density.std() / density.mean() == pytest.approx(math.sqrt(11 / 18 / (200_000 / 512)) * math.sqrt(2 / 1.1), rel=0.5)  # Welch 1967
 
@@ -97,8 +97,8 @@ def one_user(folder, codes, silence=None, used=0.5e6, **measured):
 def test_power_at_the_port_and_beside_the_band_are_those_that_were_sent(tmp_path):
     """White noise 40 dB below a band-limited signal: a quarter of it lies on each side of a band half as wide as the rate."""
     rng, count = np.random.default_rng(2), 65536
-    spectrum = (rng.standard_normal((count, 2)) @ [1, 1j]) * (np.abs(np.fft.fftfreq(count)) < 0.24)
-    band = np.fft.ifft(spectrum)
+    tones = (rng.standard_normal((count, 2)) @ [1, 1j]) * (np.abs(np.fft.fftfreq(count)) < 0.24)
+    band = np.fft.ifft(tones)
     band *= 512 / np.sqrt(np.mean(np.abs(band) ** 2))  # 12.04 dB below full scale
     white = 5.12 / math.sqrt(2) * (rng.standard_normal((count, 2)) @ [1, 1j])
     quiet = 5.12 / math.sqrt(2) * (rng.standard_normal((count, 2)) @ [1, 1j])
