@@ -203,6 +203,8 @@ def sentences(run: Run, found: Facts, final: Round) -> tuple[str, str]:
         head = f"It ran to its end and broke its promise: {measured}."
     elif told and not sure:
         head = f"Users have what they were promised, targets were not found: {measured}, and no angle is above threshold."
+    elif _wrong(sure):
+        head = f"Users have what they were promised, targets were told wrong: {measured}, and angles are {_rms(sure)} off."
     else:
         head = f"It worked: {measured}" + (f", and told angles to {_rms(sure)}." if sure else ".")
     parts = [] if asked is None else [f"asked for were {asked:g} dB at every user"]
@@ -216,6 +218,12 @@ def sentences(run: Run, found: Facts, final: Round) -> tuple[str, str]:
         parts.append(text[:1].lower() + text[1:])
     text = "; ".join(parts) or "no angle was told"
     return head, f"{text[:1].upper()}{text[1:]}."
+
+
+def _wrong(sure: list[Angle]) -> bool:
+    """Whether most angles that count as trusted are further off than 95 % should be."""
+    known = [abs(angle.error) <= 1.96 * angle.std for angle in sure if not math.isnan(angle.error)]
+    return bool(known) and sum(known) < 0.5 * len(known)
 
 
 def _rms(angles: list[Angle]) -> str:

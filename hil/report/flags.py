@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from hil.records import Run
+from hil.report.angles import bearings
 from hil.report.facts import Facts, counted, number
 from hil.report.rail import TRUSTED, rails
 
@@ -57,6 +58,9 @@ def _estimates(run: Run) -> list[str]:
     targets = [event["target"] for event in run.of("measured") if event.get("target")]
     below.update(f"target {'angle' if one.get('unit') == 'rad' else 'position'}" for one in targets if one.get("above_threshold") is False)
     said = [f"Below threshold, used in no set: {', '.join(f'{what} ({count})' for what, count in below.items())}."] if below else []
+    told = [fix.within for fix in bearings(run) if fix.sure and fix.within is not None]
+    if told and sum(told) < TRUSTED * len(told):
+        said.append(f"Only {sum(told)} of {len(told)} angles above threshold lie in their 95 % region.")
     points = [bool(inside) for rail in rails(run) for inside in rail.sounded.within]
     if points and sum(points) < TRUSTED * len(points):
         said.append(f"Only {sum(points)} of {len(points)} channels sounded after a move lie in the 95 % region predicted for them.")

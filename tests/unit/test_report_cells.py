@@ -170,6 +170,18 @@ def test_errors_are_against_their_bound_and_their_own_deviation(tmp_path):
     assert kind.within == (3, 6) and sorted(value for value, _ in kind.error)[-1] == pytest.approx(7 / 3) and kind.ratio[0] == (1.5, True)
 
 
+def test_trusted_angles_that_are_wrong_are_no_success(tmp_path):
+    """Off by 100 and 60 mrad where each claims 3."""
+    run = read(make(tmp_path, errors=(0.1, -0.06)))
+    found = facts(run)
+    rms = math.degrees(math.sqrt((0.1**2 + 0.06**2) / 2))
+    assert sentences(run, found, [])[0] == (
+        "Users have what they were promised, targets were told wrong: comp-blp measured 12.2 dB at the worst user after 2 rounds, "
+        f"and angles are {rms:.2f}\N{DEGREE SIGN} rms off."
+    )
+    assert "Only 0 of 6 angles above threshold lie in their 95 % region." in flags(run, found)
+
+
 def test_the_ray_of_an_angle_without_error_meets_the_target(whole):
     """Both arrays point along +y; west looks east and east looks west."""
     run = read(whole[0])
