@@ -279,7 +279,8 @@ def resume(
     folder = resolve(str(run), runs)
     earlier = read(folder)
     if earlier.study:
-        raise InputError("another-command", "no trial, but many tasks", file=folder.name, fix=f"hil {earlier.study['command']} --resume {folder.name}")
+        command = f"hil {earlier.study['command']} --resume {folder.name}"
+        raise InputError("another-command", "no trial, but many tasks", file=folder.name, fix=command)
     if bool(earlier.about.get("air")) != air:
         where = ("emulated", "over the air")
         raise InputError("resume-changed", "a run goes on where it began", file=folder.name, found=where[air], allowed=where[not air],

@@ -6,6 +6,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
+from hil.errors import InputError
 from hil.systems.multicell import bounds, dual, fisher
 from hil.systems.multicell.baseline_symbols import p4
 from hil.systems.multicell.baselines import Weighing, information_lmi, min_numerator
@@ -143,3 +144,10 @@ def test_a_start_outside_is_refused():
     start[:2] = 0.0  # no price on power
     with pytest.raises(ValueError, match="starts inside"):
         dual.minimise(program, start)
+
+
+def test_where_no_bound_is_known_it_is_said():
+    problem = draw(np.random.default_rng(0), length=8).with_payload(np.random.default_rng(1))
+    with pytest.raises(InputError) as error:
+        bounds.upper(problem, "cbf", "slp", 10.0)
+    assert error.value.id == "no-bound"

@@ -26,7 +26,9 @@ def hil(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int
 
 # -- help --------------------------------------------------------------------------------------------------------------------------------
 
-COMMANDS = ("new", "check", "doctor", "profile", "run", "runs", "report", "compare", "replay", "verify", "export", "design", "sweep", "reproduce", "node")
+COMMANDS = (
+    "new", "check", "doctor", "profile", "run", "runs", "report", "compare", "replay", "verify", "export", "design", "sweep", "reproduce", "node",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

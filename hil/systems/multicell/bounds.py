@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from hil.errors import InputError
 from hil.systems.multicell import dual, fisher
 from hil.systems.multicell.problem import Kind, Mode, Problem
 
@@ -50,10 +51,11 @@ def upper(problem: Problem, mode: Mode, kind: Kind, target: float, *, known: flo
     """Bound at a worst-case SINR `target` (linear; of a symbol-level design squared margin over noise).
 
     known: t of a design, saves time only: coordinated beamforming stops splitting cells once the bound is within `tightness` of it, or
-    after so many `programs`. NotImplementedError: symbol level with coordinated beamforming.
+    after so many `programs`. InputError `no-bound`: symbol level with coordinated beamforming.
     """
     if kind == "slp" and mode == "cbf":
-        raise NotImplementedError("no bound for symbol-level coordinated beamforming")
+        raise InputError("no-bound", "no bound is known for symbol-level coordinated beamforming", key="mode, kind", found=f"{mode}, {kind}",
+                         allowed="cbf-blp, comp-blp, comp-slp")  # fmt: skip
     problem = problem.normalised
     of = fisher.rows(problem, mode)
     if np.any(of.scale[..., 0] == 0.0):
