@@ -102,8 +102,8 @@ def test_symbol_level_bound_is_the_relaxation_with_one_r_or_with_many(csi_set):
     found = bounds.upper(problem, "comp", "slp", 30.0, relative=1e-6)
     for one_r in (True, False):
         reference = p4(problem.normalised, Weighing(gamma=30.0, nf_r=found.t), one_r=one_r)
-        assert reference.status[-1].endswith("optimal")
-        assert found.t == pytest.approx(reference.t, rel=1e-4)
+        assert "optimal" in reference.status[-1]  # "inaccurate" on some machines, a tenth of a millionth off
+        assert found.t == pytest.approx(reference.t, rel=3e-6)
 
 
 def test_no_symbol_level_design_passes_its_bound():
