@@ -2,9 +2,10 @@
 
 `python -m benchmarks.depths [--quick] [--depth nodes|device] [--seeds N] [--free N] [--out FILE]`. Per seed a trial at depth `process` is run
 and its designs are kept; at depth `nodes`, where time is the wall's and every sample crosses a network, the same designs are pushed at the
-same positions. At depth `device` that cannot be: a synthesiser that is tuned anew starts at another phase, and weights made for the old ones
-add up to nothing. There the same designers, from the same scenario and seed, are paired round by round. The paired differences of the
-measured worst-user SINR must average to zero. Free runs at depth `nodes`, which design for themselves, are reported beside it.
+same positions. At depth `device` weights cannot be: a synthesiser that is tuned anew starts at another phase, and weights made for the old ones
+add up to nothing. There, and in one process once more, the same designers stand at the same positions and make their weights of what they
+sound there. The paired differences of the measured worst-user SINR must average to zero; beside them stand those of what was measured less
+what was predicted, which do not hang on what each trial had sounded. Free runs at depth `nodes`, which design for themselves, are reported too.
 
 With `--out` each seed is a line of a file as soon as it is through; seeds that are there are not run again, so that the same command goes on
 where it was interrupted.
@@ -29,6 +30,7 @@ import hil
 from benchmarks.scenes import quickstart
 from hil.knowledge import Design
 from hil.loop import lab as laboratory
+from hil.systems.maxmin import designers
 
 CONFIDENCE = 0.99
 SLACK_S = 120.0  # for an emulator to compute a capture, on a machine that may have other things to do
@@ -51,21 +53,29 @@ class Stored:
         return replace(self.design, positions=problem.positions)
 
 
+@dataclass
+class Standing(Stored):
+    """The designer of a design that was made before, where it stood then."""
+
+    def __call__(self, problem: Any, knowledge: Any) -> Design:
+        return designers[self.design.designer]()(problem, knowledge)
+
+
 def free(seed: int, depth: str, runs: str, **changes: Any) -> list[Any]:
     """The rounds of a whole trial, short: one round of the designer."""
     with hil.open(quickstart(rounds__max=1, design__steps=100, **changes), seed=seed, depth=depth, runs=runs) as lab:
         return lab.run()
 
 
-def again(seed: int, depth: str, designs: list[Design], runs: str) -> list[float]:
-    """Measured worst-user SINR of stored designs at another depth."""
+def again(seed: int, depth: str, designs: list[Stored], runs: str) -> list[Any]:
+    """Rounds of what was designed before, at another depth; nothing is explored."""
     with hil.open(quickstart(), seed=seed, depth=depth, runs=runs) as lab:
         trial = lab.trial
         trial.set_up()
         found = []
-        for number, design in enumerate(designs):
-            trial.lab.round, trial.lab.designer = number, design.designer
-            found.append(trial.one(Stored(design)).measured)
+        for number, stored in enumerate(designs):
+            trial.lab.round, trial.lab.designer = number, stored.name
+            found.append(trial.one(stored))
         trial.lab.rest("measured")
     return found
 
@@ -73,17 +83,17 @@ def again(seed: int, depth: str, designs: list[Design], runs: str) -> list[float
 def line(seed: int, depth: str, runs: str, *, quick: bool, loose: bool) -> dict[str, Any]:
     """A seed's numbers, dB; designs in the order of the rounds."""
     spent = _processor_s()
-    changes: dict[str, Any] = {"design__baselines": ["fixed"]} if quick else {}
-    rounds = free(seed, "process", runs, **changes)
+    rounds = free(seed, "process", runs, **({"design__baselines": ["fixed"]} if quick else {}))
     if depth == "device":
-        measured = [one.measured for one in free(seed, depth, runs, **changes)]
-        other = None
+        standing = [Standing(one.design) for one in rounds]
+        rounds, others = again(seed, "process", standing, runs), again(seed, depth, standing, runs)
     else:
-        measured = again(seed, depth, [one.design for one in rounds], runs)
-        other = free(seed, depth, runs)[-1].measured if loose else None
+        others = again(seed, depth, [Stored(one.design) for one in rounds], runs)
+    off = [[one.measured - one.predicted for one in some] for some in (rounds, others)] if depth == "device" else None
     return {
         "depth": depth, "seed": seed, "quick": quick, "designers": [one.designer for one in rounds], "process": [one.measured for one in rounds],
-        "other": measured, "free": other, "processor_s": round(_processor_s() - spent, 1),
+        "other": [one.measured for one in others], "off": off, "free": free(seed, depth, runs)[-1].measured if loose else None,
+        "processor_s": round(_processor_s() - spent, 1),
     }  # fmt: skip
 
 
@@ -118,7 +128,7 @@ def main() -> None:
     parser.add_argument("--free", type=int, default=3, help="seeds of free runs at depth nodes")
     parser.add_argument("--out", type=Path, help="file of a JSON line per seed, gone on with if it is there")
     asked = parser.parse_args()
-    seeds, frees = (1, 0) if asked.quick else (asked.seeds, asked.free)
+    seeds, frees = (1, 0) if asked.quick else (asked.seeds, asked.free if asked.depth == "nodes" else 0)
     laboratory.CAPTURE_SLACK_S = SLACK_S
     lines, depth = known(asked.out, asked.depth, asked.quick), asked.depth
     print(f"seed   designer      process {depth:>8}   difference, dB   (measured worst user)")
@@ -144,6 +154,10 @@ def main() -> None:
          "ok": not told or abs(mean) <= half},
         {"what": "width of its 99 % interval, dB", "value": round(2 * half, 4) if told else None, "bar": 0.5, "ok": not told or 2 * half < 0.5},
     ]  # fmt: skip
+    if depth == "device":
+        mean, half = interval(np.array([np.mean(np.subtract(one["off"][1], one["off"][0])) for one in had]))
+        results.append({"what": "the same of measured less predicted, mean, dB (99 % half width)", "value": f"{mean:.4f} ({half:.4f})", "bar": None,
+                        "ok": True})  # fmt: skip
     if loose:
         results.append({"what": f"free runs, robust, mean of {len(loose)}, dB", "value": round(float(np.mean(loose)), 4), "bar": None, "ok": True})
     cost = float(np.mean([one["processor_s"] for one in had]))
