@@ -18,9 +18,8 @@ from hil.estimate.single import FLAT_DB
 from hil.estimate.slowtime import SlowTime
 from hil.knowledge import Design, Knowledge
 from hil.loop.cells.hearing import Heard
-from hil.loop.cells.stations import Stations
+from hil.loop.cells.stations import ECHO_S, Stations
 from hil.loop.lab import Taken
-from hil.loop.measuring import ECHO_S
 from hil.loop.sounding import Part, Sounding
 from hil.systems.multicell.carrier import Carrier, payload
 from hil.systems.multicell.problem import Problem

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from hil.estimate.loss import Clean
 from hil.estimate.slowtime import SlowTime
 from hil.knowledge import Design
+from hil.loop.cells.chains import Learnt
 from hil.loop.cells.sensing import AngleFix, look_for
-from hil.loop.cells.stations import Stations
+from hil.loop.cells.stations import ECHO_S, Stations
 from hil.loop.intact import sifted
 from hil.loop.lab import Sent, Taken
-from hil.loop.measuring import ECHO_S, limits, say_users
+from hil.loop.measuring import limits, say_users
 from hil.loop.sounding import AGAIN
 from hil.loop.states import State
 
@@ -76,7 +77,7 @@ def push(stations: Stations, on_air: OnAir) -> None:
     lab.apply(on_air.version)
 
 
-def measure(stations: Stations, design: Design, on_air: OnAir, rng: np.random.Generator) -> Measured:
+def measure(stations: Stations, design: Design, on_air: OnAir, learnt: Learnt | None, rng: np.random.Generator) -> Measured:
     """Capture everywhere while the design is on the air, mute, and estimate SINR per user and block, errors, and the targets' angles."""
     lab = stations.lab
     lab.enter(State.MEASURING, "applied")
@@ -99,7 +100,7 @@ def measure(stations: Stations, design: Design, on_air: OnAir, rng: np.random.Ge
     found = [on_air.quality(taken[radio], user) for radio, user in users.items()]
     lab.link.progress()
     told = limits(found, rng)
-    angles = look_for(stations, on_air, {radio: taken[radio] for radio in wanted if radio not in users})
+    angles = look_for(stations, on_air, {radio: taken[radio] for radio in wanted if radio not in users}, learnt)
     lab.link.progress()
     lab.clock.charge("estimate")
     measured = Measured(on_air.version, tuple(found), *told, angles)

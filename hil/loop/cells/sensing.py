@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 
 from hil.clock import Instant
 from hil.errors import HilError
-from hil.estimate import azimuth, ownframe, spurs
+from hil.estimate import azimuth, ownframe, slowtime, spurs
 from hil.estimate import stations as estimating
 from hil.estimate.azimuth import Bearing
 from hil.knowledge import Reflections
+from hil.loop.cells.chains import Learnt
 from hil.loop.cells.stations import Station, Stations
 from hil.loop.intact import SPOILT
 from hil.loop.lab import Lab, Taken
+from hil.units import SPEED_OF_LIGHT
 
+APART_S = 150e-9  # between the starts of stations on one trigger
+START_STD_S = 5e-9  # of what is known of them: a radio leaks into itself by more than the air
 SLOWEST = 0.5  # m/s that a target may walk whatever the scenario says
 
 
@@ -45,12 +49,12 @@ def as_seen(stations: Stations, one: Station) -> estimating.Station:
     return estimating.Station(one.transmit.origin, axis, facing, transmit, receive)
 
 
-def look_for(stations: Stations, on_air: Any, taken: Mapping[str, Taken]) -> tuple[AngleFix | None, ...]:
+def look_for(stations: Stations, on_air: Any, taken: Mapping[str, Taken], learnt: Learnt | None) -> tuple[AngleFix | None, ...]:
     """One fix per cell, None where its capture tells nothing; a `measured` event for each."""
     fixes = []
     for n, one in enumerate(stations.each):
         try:
-            fix = _fix(stations, n, on_air, taken[one.receive.radio])
+            fix = _fix(stations, n, on_air, taken[one.receive.radio], learnt)
         except HilError as error:
             if error.id not in SPOILT:
                 raise
@@ -63,7 +67,7 @@ def look_for(stations: Stations, on_air: Any, taken: Mapping[str, Taken]) -> tup
     return tuple(fixes)
 
 
-def _fix(stations: Stations, n: int, on_air: Any, taken: Taken) -> AngleFix:
+def _fix(stations: Stations, n: int, on_air: Any, taken: Taken, learnt: Learnt | None) -> AngleFix:
     lab, one = stations.lab, stations.each[n]
     rate, elements = lab.scenario.signal.sample_rate_hz, one.transmit.elements
     scaled = taken.amplitude(lab.capability[taken.radio])[list(one.receive.channels)]
@@ -71,15 +75,17 @@ def _fix(stations: Stations, n: int, on_air: Any, taken: Taken) -> AngleFix:
     first = n * elements if stations.together else 0
     sent = on_air.frames[0 if stations.together else n].samples()
     found = ownframe.begins(samples, sent[first : first + elements], taken.radio)
-    slow = on_air.slow(n, samples, found.start)
     seen = [as_seen(stations, other) for other in stations.each]
+    which, own = (range(len(seen)), n) if stations.together else ([n], 0)
+    direct = [np.linalg.norm(seen[k].transmit[:, None] - seen[n].receive, axis=-1).mean() / SPEED_OF_LIGHT for k in which]
+    slow = slowtime.aligned(on_air.slow(n, samples, found.start), np.array(direct), APART_S)
     priors = [estimating.Prior(np.asarray(other.target.position_m, float), other.target.position_std_m) for other in stations.each]
     speed = max(max(other.target.speed_m_s for other in stations.each), SLOWEST)
     middle = None if taken.capture.clock is None else taken.capture.clock.after(samples.shape[-1] / rate / 2)
-    which, own = (range(len(seen)), n) if stations.together else ([n], 0)
     bearing = azimuth.bearing(
         slow, [seen[k] for k in which], own, [priors[k] for k in which], lab.scenario.signal.carrier_hz,
-        settings=azimuth.Settings(speed=2.0 * speed, speed_std=speed), of=one.cell, epoch=middle, sources=(taken.file,),
+        settings=azimuth.Settings(speed=2.0 * speed, speed_std=speed, start_std=START_STD_S),
+        chains=None if learnt is None else learnt.of(stations, n), of=one.cell, epoch=middle, sources=(taken.file,),
     )  # fmt: skip
     if lab.survey is None or middle is None:
         return AngleFix(one.cell, bearing, None, None)

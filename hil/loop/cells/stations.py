@@ -13,6 +13,7 @@ from hil.loop.lab import Lab
 from hil.loop.sounding import Speaker
 from hil.scenario import Whereabouts
 
+ECHO_S = 0.1  # what a receiving array captures: at half a metre a second a target's Doppler is a few hertz
 AREA_M2 = 1.0  # radar cross-section that a target is taken to have before its first echo
 
 

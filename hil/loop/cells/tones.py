@@ -16,10 +16,10 @@ from hil.estimate.loss import Clean
 from hil.estimate.quality import Quality
 from hil.estimate.slowtime import SlowTime
 from hil.knowledge import Design, Knowledge
-from hil.loop.cells.stations import Stations
+from hil.loop.cells.stations import ECHO_S, Stations
 from hil.loop.intact import intact, of_version
 from hil.loop.lab import Taken
-from hil.loop.measuring import ECHO_S, LEAST_SYMBOLS, STALE, USER_FRAMES
+from hil.loop.measuring import LEAST_SYMBOLS, STALE, USER_FRAMES
 from hil.loop.sounding import Part, Sounding, cleaned, say
 from hil.systems.multicell.band import Band
 from hil.units import from_db

@@ -15,7 +15,7 @@ from hil.errors import Infeasible, InputError
 from hil.estimate import stillness
 from hil.estimate.coherence import Drift, Look, coherence
 from hil.knowledge import Design, Knowledge
-from hil.loop.cells import carrier, measuring, sensing, tones
+from hil.loop.cells import carrier, chains, measuring, sensing, tones
 from hil.loop.cells.hearing import Heard, understand
 from hil.loop.cells.measuring import Measured
 from hil.loop.cells.sensing import AngleFix
@@ -83,6 +83,7 @@ class CellsTrial(Course):
         self._fixes: tuple[AngleFix | None, ...] = (None,) * len(self.stations.each)
         self._moving: list[NDArray[np.float64]] = []  # power of what moves in every link, of each sounding so far
         self._looks: list[Look] = []  # what tells how the phase between stations drifts: they stand still, one place for all rounds
+        self._chains: chains.Learnt | None = None
         self._opened: Instant | None = None  # when the first sounding had been understood
         self._in_force = IN_FORCE_S  # seconds, as long as it took so far
         self._knowledge = 0
@@ -111,7 +112,7 @@ class CellsTrial(Course):
         self._say_designed(design, version, verdict, knowledge)
         on_air = self._on_air(design, knowledge, version)
         measuring.push(self.stations, on_air)
-        measured = measuring.measure(self.stations, design, on_air, self._rng("minimum"))
+        measured = measuring.measure(self.stations, design, on_air, self._chains, self._rng("minimum"))
         self._fixes = tuple(new if new is not None and new.bearing.above_threshold else old for new, old in zip(measured.angles, self._fixes))
         return Round(lab.round, designer.name, design, measured, verdict)
 
@@ -128,7 +129,11 @@ class CellsTrial(Course):
         lab.enter(State.SOUNDING, "round begun")
         heard = self.sounding.hear(f"sound-{designer.name}", "sound")
         lab.enter(State.ESTIMATING, "heard")
-        told = understand(self.stations, self.sounding, [self.sounding.understand(look, raw=False) for look in heard])
+        looks = [self.sounding.understand(look, raw=False) for look in heard]
+        told = understand(self.stations, self.sounding, looks)
+        if self._chains is None:
+            self._chains = chains.learn(self.stations, looks[0])
+            self.sounding.mutual = False
         lab.clock.charge("estimate")
         self._remember(told)
         sounded = lab.clock.now()
@@ -268,8 +273,10 @@ class CellsTrial(Course):
 
 
 class _UsersListen(Sounding):
-    """Base stations speak, users listen: what a base station hears of itself is looked at while it measures."""
+    """Base stations speak, users listen, and as long as `mutual` the base stations to each other: of itself each hears while it measures."""
+
+    mutual = True
 
     def listening(self, look: int) -> list[str]:
-        """The users, to every look."""
-        return list(self.lab.user_radio.values())
+        """The users, to every look; everybody to the first that tells of the base stations' chains."""
+        return self.receivers if look == 0 and self.mutual else list(self.lab.user_radio.values())
