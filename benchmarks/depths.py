@@ -4,8 +4,9 @@
 and its designs are kept; at depth `nodes`, where time is the wall's and every sample crosses a network, the same designs are pushed at the
 same positions. At depth `device` weights cannot be: a synthesiser that is tuned anew starts at another phase, and weights made for the old ones
 add up to nothing. There, and in one process once more, the same designers stand at the same positions and make their weights of what they
-sound there. The paired differences of the measured worst-user SINR must average to zero; beside them stand those of what was measured less
-what was predicted, which do not hang on what each trial had sounded. Free runs at depth `nodes`, which design for themselves, are reported too.
+sound there. The paired differences of the measured worst-user SINR must average to zero. At depth `device` they are taken of what was measured
+less what was predicted for the design that was pushed, since weights hang on where the target walked while each trial sounded; those of
+what was measured alone stand beside them. Free runs at depth `nodes`, which design for themselves, are reported too.
 
 With `--out` each seed is a line of a file as soon as it is through; seeds that are there are not run again, so that the same command goes on
 where it was interrupted.
@@ -145,18 +146,20 @@ def main() -> None:
         if one["free"] is not None:
             print(f"{seed:4d}   free robust  {one['process'][-1]:8.2f} {one['free']:8.2f} {one['free'] - one['process'][-1]:+12.3f}", flush=True)
     had = [lines[seed] for seed in range(1, seeds + 1)]
-    paired = np.array([np.mean(np.subtract(one["other"], one["process"])) for one in had])
+    raw = np.array([np.mean(np.subtract(one["other"], one["process"])) for one in had])
+    paired = raw if depth == "nodes" else np.array([np.mean(np.subtract(one["off"][1], one["off"][0])) for one in had])
+    what = "measured" if depth == "nodes" else "measured less predicted"
     loose = [one["free"] - one["process"][-1] for one in had if one["free"] is not None]
     mean, half = interval(paired)
     told = np.isfinite(half)  # one seed has no interval
     results = [
-        {"what": f"paired difference {depth} - process, mean, dB", "value": round(mean, 4), "bar": round(half, 4) if told else None,
+        {"what": f"{what}: paired difference {depth} - process, mean, dB", "value": round(mean, 4), "bar": round(half, 4) if told else None,
          "ok": not told or abs(mean) <= half},
         {"what": "width of its 99 % interval, dB", "value": round(2 * half, 4) if told else None, "bar": 0.5, "ok": not told or 2 * half < 0.5},
     ]  # fmt: skip
     if depth == "device":
-        mean, half = interval(np.array([np.mean(np.subtract(one["off"][1], one["off"][0])) for one in had]))
-        results.append({"what": "the same of measured less predicted, mean, dB (99 % half width)", "value": f"{mean:.4f} ({half:.4f})", "bar": None,
+        far, wide = interval(raw)
+        results.append({"what": "the same of what was measured alone, mean, dB (99 % half width)", "value": f"{far:.4f} ({wide:.4f})", "bar": None,
                         "ok": True})  # fmt: skip
     if loose:
         results.append({"what": f"free runs, robust, mean of {len(loose)}, dB", "value": round(float(np.mean(loose)), 4), "bar": None, "ok": True})
