@@ -24,7 +24,7 @@ __all__ = ["Mutual", "mutual"]
 
 ROUNDS = 14  # Gauss-Newton
 TONES = 6  # that are looked at: the band is narrow, and their errors are taken to be independent
-FAINT, NARROW = 0.008, 0.15  # a wave that no delay tells from the direct one: of its amplitude, and the sine it may lie off
+FAINT, NARROW = 0.016, 0.15  # a wave that no delay tells from the direct one: of its amplitude, and the sine it may lie off
 USUAL = 0.1  # of the direct path, a scatterer's amplitude
 GRID = 30  # points each way at which scatterers are looked for
 REACH = 10.0  # metres around the arrays
