@@ -82,6 +82,7 @@ class Reflections:
     angle: (base station, target) radians from broadside at the base station, sine towards local x; angle_std of that. gain: (base station,
     target) complex, base station n -> target m -> base station m, amplitude over amplitude. phase_std: (base station, target) radians of
     its phase when a design is in force, infinite where nothing is known of it. noise: (base station,) watts per tone and receive element.
+    sent: (base station, antenna) gains of the transmit chains over that of an average one, or None: nothing is known, all are taken alike.
     """
 
     angle: NDArray[np.float64]
@@ -90,6 +91,7 @@ class Reflections:
     phase_std: NDArray[np.float64]
     noise: NDArray[np.float64]
     assumptions: tuple[str, ...] = ()
+    sent: NDArray[np.complex128] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hil.adversary import symbols
 from hil.errors import Infeasible, InputError
 from hil.knowledge import Estimate, Knowledge, Reflections
-from hil.systems.multicell import designers, margin
+from hil.systems.multicell import designers, fisher, margin
 from hil.systems.multicell.band import Band, over_tones
 from hil.systems.multicell.carrier import Carrier, payload
 from hil.systems.multicell.draws import draw
@@ -166,3 +168,22 @@ def test_the_adversary_of_symbols_comes_to_the_exact_worst_case_and_breaks_more(
     np.testing.assert_allclose(found.worst_each, exact, atol=1e-3)
     broken = symbols.verdict(*facts, float(exact.min()) + 0.05, np.random.default_rng(2))
     assert not broken.passed and broken.shortfall_db == pytest.approx(0.05, abs=2e-3)
+
+
+@pytest.mark.parametrize("mode", ["cbf", "comp"])
+def test_uneven_transmit_chains_are_seen_by_targets_as_by_users(mode):
+    """Chains of gains g and W teach what even chains and g W do; a symbol-level design steers through them too."""
+    rng = np.random.default_rng(8)
+    problem = draw(rng, length=8)
+    gains = rng.uniform(0.8, 1.2, (2, 6)) * np.exp(1j * rng.uniform(0, 6, (2, 6)))
+    uneven = replace(problem, gains=gains)
+    w = rng.standard_normal((2, 6, 6, 2)) @ [1, 1j]
+    there, here = fisher.sensing(uneven, mode, w, "blp"), fisher.sensing(problem, mode, gains[..., None] * w, "blp")
+    np.testing.assert_allclose(there, here, rtol=1e-9)
+    through = replace(uneven, channel=problem.channel * gains[:, None]).with_payload(np.random.default_rng(9))
+    even = problem.with_payload(np.random.default_rng(9))
+    turned = np.exp(1j * np.angle(gains))  # of unit size the two problems are one, powers included
+    alike = replace(through, gains=turned, channel=problem.channel * turned[:, None])
+    for kind in ("blp", "slp"):
+        one, other = (design(p, mode, kind, asked=5.0).t for p in (alike, even))
+        np.testing.assert_allclose(one, other, rtol=2e-3)

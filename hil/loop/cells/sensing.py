@@ -104,8 +104,11 @@ def _say(lab: Lab, fix: AngleFix, version: int) -> None:
     )  # fmt: skip
 
 
-def reflections(stations: Stations, noise: NDArray[np.float64], fixes: Sequence[AngleFix | None], now: Instant) -> Reflections:
-    """What a design may use now: the scenario's word, and where a fix is above threshold its angles and gains, aged by how targets walk."""
+def reflections(
+    stations: Stations, noise: NDArray[np.float64], fixes: Sequence[AngleFix | None], learnt: Learnt | None, now: Instant
+) -> Reflections:  # fmt: skip
+    """What a design may use now: the scenario's word, and where a fix is above threshold its angles and gains, aged by how targets walk; the
+    gains of transmit chains where stations have heard each other."""
     known = stations.expected(noise)
     angle, std, gain, phase = (np.array(part) for part in (known.angle, known.angle_std, known.gain, known.phase_std))
     notes = list(known.assumptions)
@@ -119,4 +122,8 @@ def reflections(stations: Stations, noise: NDArray[np.float64], fixes: Sequence[
         std[:, m] = np.minimum(np.hypot(fix.bearing.departures.std, walked), std[:, m])
         gain[:, m], phase[:, m] = fix.bearing.gains.value, fix.bearing.phases(age).std
         notes.append(f"{fix.cell} seen {age:.1f} s ago")
-    return Reflections(angle, std, gain, phase, noise, tuple(notes))
+    sent = None
+    if learnt is not None and any(one is not None for one in learnt.sent):
+        even = np.ones(stations.each[0].transmit.elements, complex)
+        sent = np.array([even if one is None else one.balanced for one in learnt.sent])
+    return Reflections(angle, std, gain, phase, noise, tuple(notes), sent)

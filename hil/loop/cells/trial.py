@@ -233,7 +233,7 @@ class CellsTrial(Course):
                           confidence=confidence, age=lab.clock.now().since(channel.epoch),
                           parts={name: float(part[n, u].mean()) for name, part in parts.items()})  # fmt: skip
         noise = np.array([np.mean(self.sounding.noise[one.receive.radio].value[list(one.receive.channels)]) for one in self.stations.each])
-        seen = sensing.reflections(self.stations, noise, self._fixes, lab.clock.now().after(self._in_force))
+        seen = sensing.reflections(self.stations, noise, self._fixes, self._chains, lab.clock.now().after(self._in_force))
         return Knowledge(self._knowledge, confidence, self.sounding.level_per_tone(), lab.here(), channel, radius, reflections=seen)
 
     def _say_designed(self, design: Design, version: int, verdict: Verdict, knowledge: Knowledge) -> None:

@@ -118,7 +118,7 @@ class Band(Residual):
             problem = Problem(
                 mean, self.cells, radius[..., block], knowledge.noise.value, share.sum(1), knowledge.reflections.angle,
                 knowledge.reflections.gain, knowledge.reflections.noise, self.transmit_place, self.receive_place, self.length,
-                element_power=share, rng=self.rng,
+                element_power=share, gains=knowledge.reflections.sent, rng=self.rng,
             )  # fmt: skip
             yield seen_by(knowledge.reflections, problem), uneven
 

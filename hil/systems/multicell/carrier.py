@@ -83,7 +83,8 @@ class Carrier(Residual):
         problem = Problem(
             mean, self.cells, radius[..., np.unique(self.blocks[self.inside])].max(-1), knowledge.noise.value * self.wider, power, seen.angle,
             seen.gain, seen.noise * self.wider, self.transmit_place, self.receive_place, self.payload.shape[1],
-            element_power=self.element_power_w, payload=self.payload, rng=self.rng,
+            element_power=self.element_power_w, gains=seen.sent, payload=self.payload,
+            rng=self.rng,
         )  # fmt: skip
         yield seen_by(seen, problem), uneven
 

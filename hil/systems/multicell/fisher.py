@@ -57,7 +57,10 @@ def rows(problem: Problem, mode: Mode) -> Rows:
     angle, alpha = (np.stack(part) for part in zip(*problem.views))  # (view, from, target)
     v, dv = (np.zeros((len(angle), j, j, j, n), complex) for _ in range(2))  # (view, target, from, block, antenna)
     every = np.arange(j)
-    v[:, :, every, every], dv[:, :, every, every] = (np.swapaxes(part, 1, 2) for part in steering(problem.transmit_place, angle))
+    chains = np.ones((j, n)) if problem.gains is None else problem.gains
+    v[:, :, every, every], dv[:, :, every, every] = (
+        np.swapaxes(part * chains[:, None], 1, 2) for part in steering(problem.transmit_place, angle)
+    )
     v, dv = v.reshape(*v.shape[:3], j * n), dv.reshape(*v.shape[:3], j * n)
     echo = np.swapaxes(alpha, 1, 2)[..., None]  # (view, target, from, 1)
 

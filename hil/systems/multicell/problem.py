@@ -36,6 +36,8 @@ class Problem:
     stacked channel (the published set; coordinated multipoint only). turns: (view, base station) phases in radians added to alpha's
     transmitters, tilts: (view, base station, target) radians added to angle: sensing is judged by the worst view. payload: (user, symbol)
     unit amplitude, for symbol-level designs, of a constellation of `points` phases. element_power: (base station, antenna) caps or None.
+    gains: (base station, antenna) complex gains of the transmit chains over that of an average one: what is steered by geometry, towards
+    targets, needs them; `channel` has them in it. None: all alike.
     """
 
     channel: NDArray[np.complex128]
@@ -55,6 +57,7 @@ class Problem:
     payload: NDArray[np.complex128] | None = None
     points: int = 4
     element_power: NDArray[np.float64] | None = None
+    gains: NDArray[np.complex128] | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def __post_init__(self) -> None:
@@ -64,7 +67,7 @@ class Problem:
         kinds = {
             "channel": complex, "alpha": complex, "payload": complex, "cells": np.int64, "radius": float, "noise": float, "power": float,
             "angle": float, "noise_radar": float, "transmit_place": float, "receive_place": float, "turns": float, "tilts": float,
-            "element_power": float,
+            "element_power": float, "gains": complex,
         }  # fmt: skip
         for name, kind in kinds.items():
             given = {"turns": turns, "tilts": tilts}.get(name, getattr(self, name))
@@ -82,6 +85,7 @@ class Problem:
         shapes = {
             "cells": (users,), "radius": (stations, users), "noise": (users,), "power": (stations,), "angle": (stations, stations),
             "alpha": (stations, stations), "noise_radar": (stations,), "transmit_place": (antennas,), "element_power": (stations, antennas),
+            "gains": (stations, antennas),
             "payload": (users, self.length), "turns": (views, stations), "tilts": (views, stations, stations),
         }  # fmt: skip
         for name, shape in shapes.items():

@@ -56,6 +56,8 @@ class SensingCone(Cone):
         kept, variables = [], []
         for n in np.flatnonzero(np.any(felt, axis=(0, 2))):
             v, dv = fisher.steering(p.transmit_place, p.views[view][0][n, m])
+            if p.gains is not None:
+                v, dv = v * p.gains[n], dv * p.gains[n]
             for response in _unit(dv, v) if np.any(felt[: len(rows[0]), n]) else _unit(v):
                 kept.append(np.zeros((p.stations, p.antennas), complex))
                 kept[-1][n] = response
