@@ -48,7 +48,7 @@ docs: $(READY)
 	@$(BIN)/python -m docs.generate
 
 bench: $(READY)
-	@failed=0; for name in start agreement designers depths design medium link record loop radio; do \
+	@failed=0; for name in start agreement designers depths design multicell drops medium link record loop iiod radio; do \
 	  echo "== benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name $(QUICK) || failed=1; done; exit $$failed
 
 system:

@@ -16,7 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-NAMES = ("start", "estimators", "agreement", "designers", "depths", "design", "medium", "link", "record", "loop")
+NAMES = (
+    "start", "estimators", "agreement", "designers", "depths", "design", "multicell", "drops", "medium", "link", "record", "loop", "iiod",
+    "radio",
+)  # fmt: skip
 
 
 def measured(name: str) -> tuple[list[dict[str, Any]], float]:
