@@ -299,13 +299,13 @@ def no_wrap(planes):
     return wrong
 
 
-def noise_per_link(port):
+def noise_per_link(heard):
     def wrong(self, tuning, first, blocks, airings):
-        re, im = port(self, tuning, first, blocks, airings)
+        both = heard(self, tuning, first, blocks, airings)
         for _ in [a for a in airings if a.stop is None]:
             power = converter.noise_power(tuning.rate, 7.0, tuning.gain_db[0])
-            noise.add(99, first, power, re[0], im[0])
-        return re, im
+            noise.add(99, first, power, both[0, 0], both[1, 0])
+        return both
 
     return wrong
 
@@ -315,8 +315,8 @@ def block_noise(add):
 
 
 def own_channel_phase(samples):
-    def wrong(self, tuning, first, count):
-        out, clipped = samples(self, tuning, first, count)
+    def wrong(self, tuning, first, count, channels=None):
+        out, clipped = samples(self, tuning, first, count, channels)
         wander = np.random.default_rng(0).standard_normal(out.shape[1] // 8 + 1).repeat(8)[: out.shape[1]]
         out[1:] *= np.exp(1j * math.radians(0.45) * wander).astype(np.complex64)
         return out, clipped
@@ -366,12 +366,14 @@ def conjugated_bend(apply):
     return wrong
 
 
-def still_leakage(digitise):
+def still_leakage(heard):
     """Leakage that does not turn with the carrier: it lands on the receiver's own zero."""
 
-    def wrong(self, port_re, port_im, *rest):
-        leak = np.float32(abs(self.scale[0]) ** -1 * 10 ** (-41.0 / 20) * 0.2)
-        return digitise(self, port_re + leak, port_im, *rest)
+    def wrong(self, tuning, *rest):
+        scale = self.front(tuning.radio, tuning.gain_db).scale[0]
+        both = heard(self, tuning, *rest)
+        both[0] += np.float32(abs(scale) ** -1 * 10 ** (-41.0 / 20) * 0.2)
+        return both
 
     return wrong
 
@@ -458,7 +460,7 @@ MUTATIONS: list[tuple[str, Callable, Callable]] = [
     ("reported position is the true one", replaced(motion.Carriage, "at", lambda at: lambda self, motor, seen: motor), carriage),
     ("sign of the play", replaced(motion.Carriage, "at", lambda at: lambda self, motor, seen: at(self, motor, 2 * motor - seen)), carriage),
     ("wrap as linear convolution", everywhere(interpolator.planes, no_wrap), ofdm),
-    ("noise per link", replaced(world.World, "port", noise_per_link), noise_beside),
+    ("noise per link", replaced(world.World, "_heard", noise_per_link), noise_beside),
     ("noise in half the rate", everywhere(converter.noise_power, lambda f: lambda rate, *more: f(rate, *more) / 2), noise_lines),
     ("noise independent of the rate", everywhere(converter.noise_power, lambda f: lambda rate, *more: f(RATE, *more)), noise_lines),
     ("noise counted per real part", everywhere(converter.noise_power, lambda f: lambda rate, *more: f(rate, *more) * 2), noise_lines),
@@ -471,7 +473,7 @@ MUTATIONS: list[tuple[str, Callable, Callable]] = [
     ("amplifier before the attenuator", everywhere(transmit.radiated, attenuator_last), compression),
     ("amplifier at the symbol rate", everywhere(transmit.radiated, at_symbol_rate), distortion),
     ("conjugated distortion", replaced(parts.Amplifier, "apply", conjugated_bend), bent_phase),
-    ("leakage that does not turn", both(everywhere(transmit.radiated, no_leakage), replaced(receive.Front, "digitise", still_leakage)), spurs),
+    ("leakage that does not turn", both(everywhere(transmit.radiated, no_leakage), replaced(world.World, "_heard", still_leakage)), spurs),
     ("image at +f", everywhere(transmit.radiated, image_at_plus_f), spurs),
     ("start remembered over a reload", replaced(Oscillator, "next_tick", remembered_start), starts),
     ("ring without stale blocks", replaced(ring.Ring, "take", always_fresh), buffers),
