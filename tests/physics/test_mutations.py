@@ -29,7 +29,6 @@ from sim_backend import (
     noise,
     paths,
     radio,
-    receive,
     reception,
     ring,
     scene,
