@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +17,45 @@ from hil.adversary import Verdict
 from hil.errors import HilError, Infeasible, SafeState
 from hil.knowledge import Design
 from hil.loop.lab import Lab
+from hil.loop.measuring import broken
 from hil.loop.resuming import Before
 from hil.loop.states import State
 
 
-class Made(Protocol):
-    """What a round has come to. Objectives in decibels of the worst user; None where there is none."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Round:
+    """One design that was pushed and measured. Decibels of the worst user; None where there is none.
+
+    measured_design: what the system has measured, with `sinr` and `upper_db`. moved: elements.
+    """
+
+    number: int
+    designer: str
+    design: Design
+    measured_design: Any
+    verdict: Any  # of the system's adversary: `passed`, `worst_db`, `shortfall_db`
+    moved: int = 0
+    unit: str = "dB"
 
     @property
-    def promised(self) -> float | None: ...
+    def promised(self) -> float | None:
+        return self.design.promised
+
+    @property
+    def predicted(self) -> float | None:
+        return self.design.predicted
+
+    @property
+    def measured(self) -> float:
+        return float(self.measured_design.sinr)
+
+    @property
+    def bound(self) -> float | None:
+        return self.design.bound
+
+    @property
+    def kept(self) -> bool:
+        return not broken(self.design, self.measured_design)
 
 
 @dataclass(eq=False)
@@ -58,11 +88,11 @@ class Course(ABC):
         """Instead of `prepare`, when an interrupted run goes on: devices opened, and what was learnt before the first round made again."""
 
     @abstractmethod
-    def one(self, designer: Any) -> Made:
+    def one(self, designer: Any) -> Round:
         """One round of one designer, from sounding to measuring. Raises Infeasible when no design exists."""
 
     @abstractmethod
-    def rows(self, made: Any, took: float) -> None:
+    def rows(self, made: Round, took: float) -> None:
         """The round's lines of results.csv."""
 
     @abstractmethod
@@ -70,12 +100,12 @@ class Course(ABC):
         """A round up to its design, and the adversary's verdict on it."""
 
     @abstractmethod
-    def settled(self, made: Any, number: int) -> None:
+    def settled(self, made: Round, number: int) -> None:
         """Told of every round that is recorded."""
 
     # -- the whole -------------------------------------------------------------------------------------------------------------------------
 
-    def rounds(self) -> Generator[Any, None, None]:
+    def rounds(self) -> Generator[Round, None, None]:
         """Baselines as round 0, then rounds of the designer. Closing the iterator early ends the trial as interrupted."""
         how = "interrupted"
         try:
@@ -105,7 +135,7 @@ class Course(ABC):
         finally:
             self._end(how)
 
-    def run(self) -> list[Any]:
+    def run(self) -> list[Round]:
         """All rounds."""
         return list(self.rounds())
 
@@ -156,7 +186,7 @@ class Course(ABC):
         if self._started:
             self.lab.event("failed", id=error.id, message=error.what, device=error.where, found=error.found, allowed=error.allowed, fix=error.fix)
 
-    def _recorded(self, number: int, designer: Any, what: str) -> Iterator[Any]:
+    def _recorded(self, number: int, designer: Any, what: str) -> Iterator[Round]:
         """A round and its record; nothing when no design exists."""
         lab = self.lab
         lab.round, lab.designer = number, designer.name
@@ -201,7 +231,7 @@ def say_judged(lab: Lab, design: Design, version: int, verdict: Verdict) -> None
                   device="", found=f"{verdict.worst_db:.2f} dB", allowed=f"{design.promised:.2f} dB")  # fmt: skip
 
 
-def user_row(made: Any, u: int, user: str, took: float) -> dict[str, Any]:
+def user_row(made: Round, u: int, user: str, took: float) -> dict[str, Any]:
     """What results.csv has of one user of a round, whatever the system."""
     measured, design = made.measured_design, made.design
     found, upper = measured.quality[u], float(measured.upper_db[u].min())

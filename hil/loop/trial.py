@@ -15,49 +15,15 @@ from hil.estimate.chains import ChainGains
 from hil.estimate.stillness import Looks
 from hil.knowledge import Design, Estimate, Knowledge
 from hil.loop import measuring
-from hil.loop.course import Course, say_decided, say_judged, user_row
+from hil.loop.course import Course, Round, say_decided, say_judged, user_row
 from hil.loop.exploring import Explored, array_chains, explore, fit_paths, learn, say_map
 from hil.loop.lab import STILL, Lab
-from hil.loop.measuring import Measured
 from hil.loop.sounding import Sounding, sounded_knowledge
 from hil.loop.states import State
 from hil.systems.maxmin.problem import Problem, Rail
 from hil.uncertainty import ball_around, ball_radius
 
 WORTH_DB = 0.05  # a move must promise this much more than the last round did where the elements stand
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Round:
-    """One design that was pushed and measured. Decibels of the worst user; None where there is none."""
-
-    number: int
-    designer: str
-    design: Design
-    measured_design: Measured
-    verdict: adversary.Verdict
-    moved: int
-    unit: str = "dB"
-
-    @property
-    def promised(self) -> float | None:
-        return self.design.promised
-
-    @property
-    def predicted(self) -> float | None:
-        return self.design.predicted
-
-    @property
-    def measured(self) -> float:
-        return self.measured_design.sinr
-
-    @property
-    def bound(self) -> float | None:
-        return self.design.bound
-
-    @property
-    def kept(self) -> bool:
-        return not measuring.broken(self.design, self.measured_design)
 
 
 @dataclass(eq=False)

@@ -17,11 +17,9 @@ from hil.estimate.coherence import Drift, Look, coherence
 from hil.knowledge import Design, Knowledge
 from hil.loop.cells import carrier, chains, measuring, sensing, tones
 from hil.loop.cells.hearing import Heard, understand
-from hil.loop.cells.measuring import Measured
 from hil.loop.cells.sensing import AngleFix
 from hil.loop.cells.stations import Stations
-from hil.loop.course import Course, say_decided, say_judged, user_row
-from hil.loop.measuring import broken
+from hil.loop.course import Course, Round, say_decided, say_judged, user_row
 from hil.loop.sounding import Sounding
 from hil.loop.states import State
 from hil.loop.trial import residual
@@ -32,38 +30,6 @@ IN_FORCE_S = 1.5  # from the sounding a design rests on to the end of its measur
 DRIFT = Drift(rate_std=0.005, diffusion=1e-4, spread=2.0)  # of the phase between stations on one reference, before the first look
 MOST_TURNED = 0.2  # rad rms between stations beyond which an error is no small one beside a channel
 REMEMBERED = 12  # looks from which the drift is told
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Round:
-    """One design that was pushed and measured. Decibels of the worst user; None where there is none."""
-
-    number: int
-    designer: str
-    design: Design
-    measured_design: Measured
-    verdict: Verdict
-    unit: str = "dB"
-
-    @property
-    def promised(self) -> float | None:
-        return self.design.promised
-
-    @property
-    def predicted(self) -> float | None:
-        return self.design.predicted
-
-    @property
-    def measured(self) -> float:
-        return self.measured_design.sinr
-
-    @property
-    def bound(self) -> float | None:
-        return self.design.bound
-
-    @property
-    def kept(self) -> bool:
-        return not broken(self.design, self.measured_design)
 
 
 @dataclass(eq=False)
