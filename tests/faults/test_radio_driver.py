@@ -328,7 +328,9 @@ def test_fifty_cycles_leave_nothing_behind(daemon) -> None:
 
 
 SENDS = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell has put all of this behind
 import numpy as np
 from hil.clock import WallClock
 from hil.device import Setting
